@@ -1,0 +1,14 @@
+//! An open, Lambda-compatible **Kafka event source mapping**: polls a topic, gathers records into
+//! batches, writes each record once as base64 JSON, invokes a function, and commits offsets only
+//! after success.
+//!
+//! The modules stand in the order in which a record walks through them, and each imports only
+//! modules that stand above it.
+
+// Words.
+pub mod ids;
+pub mod record;
+pub mod time;
+
+// The street.
+pub mod source;

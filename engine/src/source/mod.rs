@@ -1,0 +1,190 @@
+//! Where records come from.
+//!
+//! A [`Source`] is one client: a member of the consumer group with its assignment, its commits and
+//! one [`RecordQueue`] per poller. It hands over **runs** of borrowed records, never single ones,
+//! and its back-pressure is simply not being read. Nothing here blocks: what takes time (a
+//! rebalance that must wait for invocations in flight) is announced as a [`SourceEvent`] and
+//! answered later by a call.
+//!
+//! Kafka's implementation is `consumer`; anything else that can hand over runs (records in
+//! memory, a capture file) implements the same two traits.
+
+use crate::ids::{Offset, Partition};
+use crate::record::Record;
+
+/// The records that wait for one poller.
+///
+/// The order of calls is: [`read`](Self::read) when nothing is pending, look at
+/// [`pending`](Self::pending), [`advance`](Self::advance) past what was taken, and so on until
+/// nothing is pending; then [`take_reached`](Self::take_reached).
+pub trait RecordQueue {
+    /// What a record is here. Borrowed from the queue until it is advanced past.
+    type Record: Record;
+
+    /// Fetches up to `records_max` records without waiting, if none are pending. Returns how many
+    /// are pending now.
+    fn read(&mut self, records_max: usize) -> usize;
+
+    /// The records fetched and not yet taken, in order.
+    fn pending(&self) -> &[Self::Record];
+
+    /// Gives the first `records` pending ones back to the source: they must not be needed again.
+    fn advance(&mut self, records: usize);
+
+    /// Forgets the pending records of `partition`, which was revoked.
+    fn discard(&mut self, partition: Partition);
+
+    /// Moves out the ends of partition met so far: everything below the offset has been handed
+    /// over, gaps included (compaction, transaction markers). Valid once nothing is pending.
+    fn take_reached(&mut self, reached: &mut Vec<(Partition, Offset)>);
+}
+
+/// One client of a topic: group membership, assignment, commits, and a queue per poller.
+pub trait Source: Send + Sized {
+    /// The queue of a poller.
+    type Queue: RecordQueue;
+
+    /// Serves what has happened since the last call. Never blocks.
+    fn serve(&mut self, events: &mut Vec<SourceEvent>);
+
+    /// The queue of the poller with this number.
+    ///
+    /// # Panics
+    /// If `poller` is not below the number of pollers that the source was made for.
+    fn queue(&mut self, poller: usize) -> &mut Self::Queue;
+
+    /// Answers [`SourceEvent::Assigned`]: routes each partition to a poller's queue, finds where
+    /// each begins (committed offset, else the mapping's starting position) and starts to fetch.
+    /// Pushes the first offset of each partition to `starts`.
+    ///
+    /// # Errors
+    /// If the client refuses; the partitions are then not being read.
+    fn assign(
+        &mut self,
+        routes: &[(Partition, usize)],
+        starts: &mut Vec<(Partition, Offset)>,
+    ) -> Result<(), SourceError>;
+
+    /// Answers [`SourceEvent::Revoked`], after the drain and the last commit: lets the partitions
+    /// go to other members of the group.
+    ///
+    /// # Errors
+    /// If the client refuses.
+    fn release(&mut self, partitions: &[Partition]) -> Result<(), SourceError>;
+
+    /// Commits offsets (each the first that is not yet done) of partitions owned now.
+    /// [`CommitMode::Async`] returns at once and reports by [`SourceEvent::Committed`].
+    ///
+    /// # Errors
+    /// With [`CommitMode::Sync`], if the broker refuses or does not answer.
+    fn commit(&mut self, offsets: &[(Partition, Offset)], mode: CommitMode) -> Result<(), SourceError>;
+
+    /// Leaves the group and ends the client, within about `deadline`.
+    fn close(self, deadline: std::time::Duration);
+}
+
+/// Whether to wait for the broker's answer to a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitMode {
+    /// Do not wait; the answer is a [`SourceEvent::Committed`].
+    Async,
+    /// Wait, a few seconds at most: at shutdown and before partitions are let go.
+    Sync,
+}
+
+/// What a [`Source`] has to say.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SourceEvent {
+    /// These partitions are now this member's too; answer with [`Source::assign`].
+    Assigned(Vec<Partition>),
+    /// These partitions are to be let go; answer with [`Source::release`].
+    Revoked {
+        /// The partitions.
+        partitions: Vec<Partition>,
+        /// They belong to another member already: commit nothing for them.
+        lost: bool,
+    },
+    /// The answer to an asynchronous commit.
+    Committed {
+        /// What was to be committed.
+        offsets: Vec<(Partition, Offset)>,
+        /// Why it was not.
+        error: Option<SourceError>,
+    },
+    /// The log of `partition` ends before `end` (the offset of the next record to be written).
+    Lag {
+        /// The partition.
+        partition: Partition,
+        /// Its log end offset.
+        end: Offset,
+    },
+    /// The connection's state changed.
+    State(SourceState),
+    /// Something failed that the client tries again by itself.
+    Problem(SourceError),
+    /// The client cannot go on.
+    Fatal(SourceError),
+}
+
+/// How a source stands with its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SourceState {
+    /// No broker has answered yet.
+    Connecting,
+    /// Connected.
+    Connected,
+    /// Every broker was lost; the client reconnects for ever.
+    Disconnected,
+}
+
+/// Why a source could not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The settings were refused by the client before anything was sent.
+    #[error("the Kafka client refuses its settings: {reason}")]
+    Settings {
+        /// The client's words.
+        reason: String,
+    },
+    /// No broker can be reached.
+    #[error("no broker of {bootstrap_servers} can be reached: {reason}; check the addresses, the listener's \
+             protocol (plaintext or TLS) and the network")]
+    Unreachable {
+        /// As configured.
+        bootstrap_servers: String,
+        /// The client's words.
+        reason: String,
+    },
+    /// The cluster answered, and said no.
+    #[error("{bootstrap_servers} refuses this client: {reason}; check source_access and the principal's ACLs")]
+    Refused {
+        /// As configured.
+        bootstrap_servers: String,
+        /// The client's words.
+        reason: String,
+    },
+    /// The topic does not exist, and was not created on being asked for.
+    #[error("topic {topic} does not exist on {bootstrap_servers}; create it or correct `topics`")]
+    UnknownTopic {
+        /// The topic.
+        topic: String,
+        /// As configured.
+        bootstrap_servers: String,
+    },
+    /// A commit failed.
+    #[error("commit refused: {reason}")]
+    Commit {
+        /// The broker's words.
+        reason: String,
+    },
+    /// Something else in the client.
+    #[error("{action}: {reason}")]
+    Client {
+        /// What was being done.
+        action: &'static str,
+        /// The client's words.
+        reason: String,
+    },
+}
