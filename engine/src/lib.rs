@@ -11,6 +11,6 @@ pub mod record;
 pub mod time;
 
 // The street.
-pub mod commit;
-pub mod deliver;
 pub mod source;
+pub mod deliver;
+pub mod commit;
