@@ -11,4 +11,6 @@ pub mod record;
 pub mod time;
 
 // The street.
+pub mod batch;
+pub mod payload;
 pub mod source;
