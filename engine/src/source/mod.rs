@@ -12,6 +12,23 @@
 use crate::ids::{Offset, Partition};
 use crate::record::Record;
 
+#[cfg(feature = "kafka")]
+pub mod consumer;
+#[cfg(feature = "kafka")]
+mod context;
+#[cfg(feature = "kafka")]
+pub mod embedded;
+#[cfg(feature = "kafka")]
+pub mod probe;
+#[cfg(feature = "kafka")]
+pub mod queue;
+#[cfg(feature = "kafka")]
+mod rebalance;
+#[cfg(feature = "kafka")]
+pub mod settings;
+#[cfg(feature = "kafka")]
+mod statistics;
+
 /// The records that wait for one poller.
 ///
 /// The order of calls is: [`read`](Self::read) when nothing is pending, look at
@@ -149,8 +166,10 @@ pub enum SourceError {
         reason: String,
     },
     /// No broker can be reached.
-    #[error("no broker of {bootstrap_servers} can be reached: {reason}; check the addresses, the listener's \
-             protocol (plaintext or TLS) and the network")]
+    #[error(
+        "no broker of {bootstrap_servers} can be reached: {reason}; check the addresses, the listener's \
+             protocol (plaintext or TLS) and the network"
+    )]
     Unreachable {
         /// As configured.
         bootstrap_servers: String,
@@ -158,7 +177,9 @@ pub enum SourceError {
         reason: String,
     },
     /// The cluster answered, and said no.
-    #[error("{bootstrap_servers} refuses this client: {reason}; check source_access and the principal's ACLs")]
+    #[error(
+        "{bootstrap_servers} refuses this client: {reason}; check source_access and the principal's ACLs"
+    )]
     Refused {
         /// As configured.
         bootstrap_servers: String,
@@ -172,6 +193,15 @@ pub enum SourceError {
         topic: String,
         /// As configured.
         bootstrap_servers: String,
+    },
+    /// The offset that was to be read is gone, and another was chosen.
+    #[error(
+        "{detail}; records between the two were deleted before they were read, or come again: check the \
+             topic's retention against the lag"
+    )]
+    OffsetLost {
+        /// Which partition, from where to where, and why.
+        detail: String,
     },
     /// A commit failed.
     #[error("commit refused: {reason}")]
