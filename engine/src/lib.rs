@@ -11,6 +11,13 @@ pub mod record;
 pub mod time;
 
 // The street.
-pub mod commit;
-pub mod deliver;
 pub mod source;
+
+pub mod payload;
+
+pub mod batch;
+
+pub mod deliver;
+
+
+pub mod commit;
