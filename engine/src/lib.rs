@@ -19,5 +19,7 @@ pub mod batch;
 
 pub mod deliver;
 
+#[cfg(feature = "runtime")]
+pub mod invoke;
 
 pub mod commit;
