@@ -149,8 +149,10 @@ pub enum SourceError {
         reason: String,
     },
     /// No broker can be reached.
-    #[error("no broker of {bootstrap_servers} can be reached: {reason}; check the addresses, the listener's \
-             protocol (plaintext or TLS) and the network")]
+    #[error(
+        "no broker of {bootstrap_servers} can be reached: {reason}; check the addresses, the listener's \
+             protocol (plaintext or TLS) and the network"
+    )]
     Unreachable {
         /// As configured.
         bootstrap_servers: String,
@@ -158,7 +160,9 @@ pub enum SourceError {
         reason: String,
     },
     /// The cluster answered, and said no.
-    #[error("{bootstrap_servers} refuses this client: {reason}; check source_access and the principal's ACLs")]
+    #[error(
+        "{bootstrap_servers} refuses this client: {reason}; check source_access and the principal's ACLs"
+    )]
     Refused {
         /// As configured.
         bootstrap_servers: String,
