@@ -244,7 +244,10 @@ fn kafka_settings(mapping: &Mapping) -> KafkaSettings {
     }
     .with("fetch.max.bytes", &division.fetch_bytes_per_thread.to_string())
     .with("fetch.message.max.bytes", &division.fetch_bytes_per_partition.to_string());
-    for property in mapping.connection_properties().iter().chain(&mapping.engine.librdkafka) {
+    let connection = mapping.connection_properties();
+    // The servers have a field of their own.
+    let connection = connection.iter().filter(|property| property.name() != "bootstrap.servers");
+    for property in connection.chain(&mapping.engine.librdkafka) {
         settings = settings.with(property.name(), property.reveal());
     }
     settings
