@@ -10,5 +10,7 @@ pub mod ids;
 pub mod record;
 pub mod time;
 
+pub mod mapping;
+
 // The street.
 pub mod source;
