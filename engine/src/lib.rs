@@ -11,6 +11,7 @@ pub mod record;
 pub mod time;
 
 pub mod mapping;
+pub mod telemetry;
 
 // The street.
 pub mod source;
