@@ -15,3 +15,7 @@ pub mod telemetry;
 
 // The street.
 pub mod source;
+
+// The joints.
+#[cfg(feature = "kafka")]
+pub mod cli;

@@ -11,6 +11,7 @@ mod function;
 pub mod limits;
 pub mod memory;
 mod moment;
+mod origins;
 mod parse;
 mod problem;
 mod properties;
@@ -26,10 +27,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use access::{Authentication, OAuthBearer, OAuthGrant, PasswordMechanism, SourceAccess};
-pub use explain::{Origin, Origins, explain};
+pub use explain::explain;
 pub use function::{Endpoint, Function};
 pub use memory::MemoryDivision;
 pub use moment::Moment;
+pub use origins::{Origin, Origins};
 pub use problem::{MappingError, Problem};
 pub use properties::{Property, SecurityProtocol};
 pub use secret::{Secret, Surroundings};
@@ -221,6 +223,13 @@ impl Mapping {
     #[must_use]
     pub fn connection_properties(&self) -> Vec<Property> {
         properties::connection(&self.bootstrap(), self.security_protocol(), &self.source_access)
+    }
+
+    /// The client's properties that keep it within its part of the memory budget, for clients whose
+    /// partitions are forwarded to one queue per poller.
+    #[must_use]
+    pub fn memory_properties(&self) -> Vec<Property> {
+        properties::memory(&self.division)
     }
 
     /// How the memory budget is divided. Never more than [`EngineOptions::memory_budget`] in all.
