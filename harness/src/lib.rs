@@ -1,1 +1,4 @@
 //! harness
+
+pub mod cli;
+pub mod stub;

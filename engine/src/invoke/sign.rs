@@ -70,7 +70,9 @@ impl Signer {
         request: &mut Request<B>,
         frames: impl Iterator<Item = Bytes>,
     ) -> Result<(), String> {
-        let credentials = self.credentials().await?;
+        let credentials = self.credentials().await;
+        let credentials =
+            credentials.map_err(|reason| format!("not invoked, no AWS credentials: {reason}"))?;
         let hash = hash(frames).await;
         sign_at(request, hash, credentials, &self.region, now())
     }
@@ -96,7 +98,7 @@ impl Signer {
             // The old ones may still be good for a while, and the next attempt asks again.
             Err(error) => match current.as_ref().filter(|known| known.expiry().is_some_and(|at| at > now)) {
                 Some(known) => Ok(known.clone()),
-                None => Err(format!("not invoked, there are no AWS credentials: {}", chain(&error))),
+                None => Err(chain(&error)),
             },
         }
     }

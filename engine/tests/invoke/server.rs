@@ -82,8 +82,9 @@ fn serve(connection: usize, socket: TcpStream, acts: &Mutex<VecDeque<Act>>, requ
     let mut from = BufReader::new(socket.try_clone().expect("a second handle"));
     let mut to = socket;
     while let Some(mut request) = read_head(connection, &mut from) {
-        let act = acts.lock().unwrap().pop_front().expect("an act for each request");
-        let length: usize = request.header("content-length").map_or(0, |length| length.parse().unwrap());
+        let act = acts.lock().expect("no act panics").pop_front().expect("an act for each request");
+        let length: usize =
+            request.header("content-length").map_or(0, |length| length.parse().expect("a number"));
         if matches!(act, Act::Answer(_) | Act::AnswerAndClose(_) | Act::Close | Act::Hang) {
             request.body = vec![0; length];
             from.read_exact(&mut request.body).expect("the whole body");
