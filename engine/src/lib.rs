@@ -9,17 +9,20 @@
 pub mod ids;
 pub mod record;
 pub mod time;
+pub mod mapping;
+pub mod telemetry;
 
 // The street.
 pub mod source;
-
 pub mod payload;
-
 pub mod batch;
-
 pub mod deliver;
-
 #[cfg(feature = "runtime")]
 pub mod invoke;
-
 pub mod commit;
+
+// The joints.
+#[cfg(feature = "runtime")]
+pub mod pipeline;
+#[cfg(feature = "kafka")]
+pub mod cli;

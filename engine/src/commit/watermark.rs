@@ -134,9 +134,14 @@ impl Watermark {
         if self.position <= last {
             return Err(CommitError::NotTaken { last, position: self.position });
         }
-        // The spans that the range touches, and what it leaves of the outermost two.
-        let mut touched = self.undone.partition_point(|span| span.last < first)
-            ..self.undone.partition_point(|span| span.first <= last);
+        // The spans that the range touches, and what it leaves of the outermost two. In order, they
+        // begin at the front: no search. Counting them is paid for by their removal.
+        let start = match self.undone.front() {
+            Some(front) if first <= front.last => 0,
+            _ => self.undone.partition_point(|span| span.last < first),
+        };
+        let count = self.undone.range(start..).take_while(|span| span.first <= last).count();
+        let mut touched = start..start + count;
         if touched.is_empty() {
             return Ok(());
         }

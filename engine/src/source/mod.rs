@@ -12,6 +12,23 @@
 use crate::ids::{Offset, Partition};
 use crate::record::Record;
 
+#[cfg(feature = "kafka")]
+pub mod consumer;
+#[cfg(feature = "kafka")]
+mod context;
+#[cfg(feature = "kafka")]
+pub mod embedded;
+#[cfg(feature = "kafka")]
+pub mod probe;
+#[cfg(feature = "kafka")]
+pub mod queue;
+#[cfg(feature = "kafka")]
+mod rebalance;
+#[cfg(feature = "kafka")]
+pub mod settings;
+#[cfg(feature = "kafka")]
+mod statistics;
+
 /// The records that wait for one poller.
 ///
 /// The order of calls is: [`read`](Self::read) when nothing is pending, look at
@@ -55,15 +72,11 @@ pub trait Source: Send + Sized {
 
     /// Answers [`SourceEvent::Assigned`]: routes each partition to a poller's queue, finds where
     /// each begins (committed offset, else the mapping's starting position) and starts to fetch.
-    /// Pushes the first offset of each partition to `starts`.
+    /// Pushes where each partition starts.
     ///
     /// # Errors
     /// If the client refuses; the partitions are then not being read.
-    fn assign(
-        &mut self,
-        routes: &[(Partition, usize)],
-        starts: &mut Vec<(Partition, Offset)>,
-    ) -> Result<(), SourceError>;
+    fn assign(&mut self, routes: &[(Partition, usize)], starts: &mut Vec<Start>) -> Result<(), SourceError>;
 
     /// Answers [`SourceEvent::Revoked`], after the drain and the last commit: lets the partitions
     /// go to other members of the group.
@@ -81,6 +94,17 @@ pub trait Source: Send + Sized {
 
     /// Leaves the group and ends the client, within about `deadline`.
     fn close(self, deadline: std::time::Duration);
+}
+
+/// Where a partition's reading begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// The partition.
+    pub partition: Partition,
+    /// The offset of the first record to be read, or of the gap before it.
+    pub offset: Offset,
+    /// What the group has committed for it. `None` if nothing, or if that is not known.
+    pub committed: Option<Offset>,
 }
 
 /// Whether to wait for the broker's answer to a commit.
@@ -176,6 +200,15 @@ pub enum SourceError {
         topic: String,
         /// As configured.
         bootstrap_servers: String,
+    },
+    /// The offset that was to be read is gone, and another was chosen.
+    #[error(
+        "{detail}; records between the two were deleted before they were read, or come again: check the \
+             topic's retention against the lag"
+    )]
+    OffsetLost {
+        /// Which partition, from where to where, and why.
+        detail: String,
     },
     /// A commit failed.
     #[error("commit refused: {reason}")]

@@ -1,0 +1,180 @@
+//! A source in memory whose rebalances are scripted: the engine without a broker.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use pelton::ids::{Offset, Partition};
+use pelton::record::{RecordRef, TimestampType};
+use pelton::source::{CommitMode, RecordQueue, Source, SourceError, SourceEvent, Start};
+
+/// What the test sees and steers of a [`MemorySource`].
+#[derive(Default)]
+pub(crate) struct Log {
+    /// Records per partition that exist, from offset 0.
+    pub(crate) end: Vec<i64>,
+    /// The next offset to be read, per partition.
+    pub(crate) read: Vec<i64>,
+    /// The last committed offset per partition.
+    pub(crate) committed: Vec<i64>,
+    /// Every commit in order.
+    pub(crate) commits: Vec<(i32, i64, CommitMode)>,
+    /// What `serve` is to say next.
+    pub(crate) events: VecDeque<SourceEvent>,
+    /// What was released, in order.
+    pub(crate) released: Vec<i32>,
+    /// Whether the next asynchronous commits are refused.
+    pub(crate) refuse_commits: usize,
+    pub(crate) closed: bool,
+}
+
+pub(crate) type Shared = Arc<Mutex<Log>>;
+
+/// `partitions` partitions with `records` records each, all assigned at the first `serve`.
+pub(crate) fn log(partitions: usize, records: i64) -> Shared {
+    let all = (0..partitions).map(|partition| Partition(i32::try_from(partition).expect("small"))).collect();
+    Arc::new(Mutex::new(Log {
+        end: vec![records; partitions],
+        read: vec![0; partitions],
+        committed: vec![0; partitions],
+        events: VecDeque::from([SourceEvent::Assigned(all)]),
+        ..Log::default()
+    }))
+}
+
+pub(crate) struct MemorySource {
+    log: Shared,
+    queues: Vec<MemoryQueue>,
+    acknowledgements: Vec<SourceEvent>,
+}
+
+pub(crate) struct MemoryQueue {
+    log: Shared,
+    value: &'static [u8],
+    partitions: Vec<Partition>,
+    pending: Vec<RecordRef<'static>>,
+    taken: usize,
+}
+
+impl MemorySource {
+    pub(crate) fn new(log: &Shared, value: &'static [u8], pollers: usize) -> Self {
+        let queue = || MemoryQueue {
+            log: Arc::clone(log),
+            value,
+            partitions: Vec::new(),
+            pending: Vec::new(),
+            taken: 0,
+        };
+        Self {
+            log: Arc::clone(log),
+            queues: (0..pollers).map(|_| queue()).collect(),
+            acknowledgements: Vec::new(),
+        }
+    }
+}
+
+impl Source for MemorySource {
+    type Queue = MemoryQueue;
+
+    fn serve(&mut self, events: &mut Vec<SourceEvent>) {
+        events.append(&mut self.acknowledgements);
+        events.extend(self.log.lock().expect("log").events.drain(..));
+    }
+
+    fn queue(&mut self, poller: usize) -> &mut MemoryQueue {
+        &mut self.queues[poller]
+    }
+
+    fn assign(&mut self, routes: &[(Partition, usize)], starts: &mut Vec<Start>) -> Result<(), SourceError> {
+        let mut log = self.log.lock().expect("log");
+        for &(partition, poller) in routes {
+            let index = usize::try_from(partition.0).expect("positive");
+            let start = log.committed[index];
+            log.read[index] = start;
+            starts.push(Start { partition, offset: Offset(start), committed: Some(Offset(start)) });
+            self.queues[poller].partitions.push(partition);
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, partitions: &[Partition]) -> Result<(), SourceError> {
+        for queue in &mut self.queues {
+            queue.partitions.retain(|partition| !partitions.contains(partition));
+        }
+        self.log.lock().expect("log").released.extend(partitions.iter().map(|partition| partition.0));
+        Ok(())
+    }
+
+    fn commit(&mut self, offsets: &[(Partition, Offset)], mode: CommitMode) -> Result<(), SourceError> {
+        let mut log = self.log.lock().expect("log");
+        let refused = mode == CommitMode::Async && log.refuse_commits > 0;
+        let error = SourceError::Commit { reason: "scripted".into() };
+        if refused {
+            log.refuse_commits -= 1;
+        } else {
+            for &(Partition(partition), Offset(offset)) in offsets {
+                let index = usize::try_from(partition).expect("positive");
+                assert!(offset > log.committed[index], "a commit that moves nothing, or backwards");
+                log.committed[index] = offset;
+                log.commits.push((partition, offset, mode));
+            }
+        }
+        if mode == CommitMode::Async {
+            self.acknowledgements
+                .push(SourceEvent::Committed { offsets: offsets.to_vec(), error: refused.then_some(error) });
+        }
+        Ok(())
+    }
+
+    fn close(self, _deadline: Duration) {
+        self.log.lock().expect("log").closed = true;
+    }
+}
+
+impl RecordQueue for MemoryQueue {
+    type Record = RecordRef<'static>;
+
+    fn read(&mut self, records_max: usize) -> usize {
+        assert!(self.pending().is_empty(), "read while records are pending");
+        self.pending.clear();
+        self.taken = 0;
+        let mut log = self.log.lock().expect("log");
+        for &partition in &self.partitions {
+            let index = usize::try_from(partition.0).expect("positive");
+            // Runs of at most 64, so that batches mix partitions.
+            for _ in 0..64 {
+                if self.pending.len() == records_max || log.read[index] == log.end[index] {
+                    break;
+                }
+                self.pending.push(RecordRef {
+                    partition,
+                    offset: Offset(log.read[index]),
+                    timestamp_ms: 1_700_000_000_000,
+                    timestamp_type: TimestampType::CreateTime,
+                    key: None,
+                    value: Some(self.value),
+                    headers: &[],
+                });
+                log.read[index] += 1;
+            }
+        }
+        self.pending.len()
+    }
+
+    fn pending(&self) -> &[RecordRef<'static>] {
+        &self.pending[self.taken..]
+    }
+
+    fn advance(&mut self, records: usize) {
+        self.taken += records;
+        assert!(self.taken <= self.pending.len(), "advanced past the end");
+    }
+
+    fn discard(&mut self, partition: Partition) {
+        self.pending.drain(..self.taken);
+        self.taken = 0;
+        self.pending.retain(|record| record.partition != partition);
+    }
+
+    fn take_reached(&mut self, _reached: &mut Vec<(Partition, Offset)>) {}
+}
