@@ -1,0 +1,12 @@
+//! What is sent, and when: pure, seeded, the same on every machine.
+
+pub mod arrival;
+mod grammar;
+pub mod keys;
+pub mod partitions;
+pub mod scenario;
+pub mod spec;
+pub mod units;
+pub mod values;
+
+pub use grammar::LawError;
