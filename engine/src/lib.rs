@@ -11,4 +11,8 @@ pub mod record;
 pub mod time;
 
 // The street.
+pub mod batch;
+pub mod payload;
 pub mod source;
+pub mod deliver;
+pub mod commit;

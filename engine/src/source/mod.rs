@@ -55,15 +55,11 @@ pub trait Source: Send + Sized {
 
     /// Answers [`SourceEvent::Assigned`]: routes each partition to a poller's queue, finds where
     /// each begins (committed offset, else the mapping's starting position) and starts to fetch.
-    /// Pushes the first offset of each partition to `starts`.
+    /// Pushes where each partition starts.
     ///
     /// # Errors
     /// If the client refuses; the partitions are then not being read.
-    fn assign(
-        &mut self,
-        routes: &[(Partition, usize)],
-        starts: &mut Vec<(Partition, Offset)>,
-    ) -> Result<(), SourceError>;
+    fn assign(&mut self, routes: &[(Partition, usize)], starts: &mut Vec<Start>) -> Result<(), SourceError>;
 
     /// Answers [`SourceEvent::Revoked`], after the drain and the last commit: lets the partitions
     /// go to other members of the group.
@@ -81,6 +77,17 @@ pub trait Source: Send + Sized {
 
     /// Leaves the group and ends the client, within about `deadline`.
     fn close(self, deadline: std::time::Duration);
+}
+
+/// Where a partition's reading begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// The partition.
+    pub partition: Partition,
+    /// The offset of the first record to be read, or of the gap before it.
+    pub offset: Offset,
+    /// What the group has committed for it. `None` if nothing, or if that is not known.
+    pub committed: Option<Offset>,
 }
 
 /// Whether to wait for the broker's answer to a commit.
@@ -149,8 +156,10 @@ pub enum SourceError {
         reason: String,
     },
     /// No broker can be reached.
-    #[error("no broker of {bootstrap_servers} can be reached: {reason}; check the addresses, the listener's \
-             protocol (plaintext or TLS) and the network")]
+    #[error(
+        "no broker of {bootstrap_servers} can be reached: {reason}; check the addresses, the listener's \
+             protocol (plaintext or TLS) and the network"
+    )]
     Unreachable {
         /// As configured.
         bootstrap_servers: String,
@@ -158,7 +167,9 @@ pub enum SourceError {
         reason: String,
     },
     /// The cluster answered, and said no.
-    #[error("{bootstrap_servers} refuses this client: {reason}; check source_access and the principal's ACLs")]
+    #[error(
+        "{bootstrap_servers} refuses this client: {reason}; check source_access and the principal's ACLs"
+    )]
     Refused {
         /// As configured.
         bootstrap_servers: String,

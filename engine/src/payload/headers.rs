@@ -1,0 +1,80 @@
+//! Header values: arrays of **signed** decimal bytes, as Java's `byte` is signed.
+
+/// The most bytes that one byte of a value can become: `-128,`.
+pub(crate) const NUMBER_BYTES_MAX: usize = 5;
+
+/// How many bytes `value` takes between its brackets: `[`…`]` excluded, commas included.
+pub(crate) fn numbers_len(value: &[u8]) -> usize {
+    // Per byte one digit and a comma (but after the last), then what each adds. Plain sums of
+    // comparisons, in blocks that a byte's worth of counter cannot overflow, become SIMD.
+    let mut bytes = (2 * value.len()).saturating_sub(1);
+    for block in value.chunks(64) {
+        let mut more = 0_u8;
+        for byte in block {
+            let signed = byte.cast_signed();
+            let magnitude = signed.unsigned_abs();
+            more += u8::from(signed < 0) + u8::from(magnitude >= 10) + u8::from(magnitude >= 100);
+        }
+        bytes += usize::from(more);
+    }
+    bytes
+}
+
+/// The text of every byte as a signed number with a comma after it, little-endian in the low five
+/// bytes, and its length in the highest: one load per byte of a header.
+pub(crate) static NUMBERS: [u64; 256] = {
+    let mut table = [0_u64; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = number_entry(byte as u8);
+        byte += 1;
+    }
+    table
+};
+
+const fn number_entry(byte: u8) -> u64 {
+    let signed = byte as i8;
+    let magnitude = signed.unsigned_abs();
+    let mut text = 0_u64;
+    let mut len = 0;
+    if signed < 0 {
+        text |= b'-' as u64;
+        len += 1;
+    }
+    if magnitude >= 100 {
+        text |= ((b'0' + magnitude / 100) as u64) << (8 * len);
+        len += 1;
+    }
+    if magnitude >= 10 {
+        text |= ((b'0' + magnitude / 10 % 10) as u64) << (8 * len);
+        len += 1;
+    }
+    text |= ((b'0' + magnitude % 10) as u64) << (8 * len);
+    text |= (b',' as u64) << (8 * (len + 1));
+    text | (len as u64 + 2) << 56
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_holds_every_signed_byte_as_text() {
+        for byte in 0..=255_u8 {
+            let entry = NUMBERS[usize::from(byte)].to_le_bytes();
+            let expected = format!("{},", byte.cast_signed());
+            assert_eq!(usize::from(entry[7]), expected.len());
+            assert_eq!(&entry[..expected.len()], expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn the_length_is_that_of_the_text() {
+        let all: Vec<u8> = (0..=255).cycle().take(1000).collect();
+        for bytes in 0..all.len() {
+            let value = &all[all.len() - bytes..];
+            let text: Vec<String> = value.iter().map(|byte| byte.cast_signed().to_string()).collect();
+            assert_eq!(numbers_len(value), text.join(",").len());
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The joints: threads, clocks and queues around the cores.
+//!
+//! A **consumer thread** ([`thread`]) owns one [`Source`](crate::source::Source) and its
+//! [pollers](poller). It reads, encodes and commits, and never waits for a function. The
+//! **invocation side** ([`dispatch`]) is a tokio runtime with one task per poller. Between them
+//! stand two bounded lock-free queues, and a parker that ends the consumer thread's sleep:
+//!
+//! ```text
+//!  librdkafka ──queue──▶ consumer thread ──job──▶ task ──HTTP──▶ function
+//!      ▲        wake──▶    (parker)     ◀──answer── │
+//!      └──────commit───────────┘ ◀───────wake───────┘
+//! ```
+//!
+//! This is the only module that knows all the others.
+
+mod dispatch;
+mod engine;
+mod partitions;
+mod poller;
+mod rebalance;
+mod thread;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use engine::{Engine, EngineError, EngineHandle, Report, ThreadPlan, Wake};
+
+use crate::batch::{BatchLimits, SealedBatch};
+use crate::deliver::RetryPolicy;
+use crate::ids::{Offset, Partition, Topic};
+use crate::payload::Envelope;
+use crate::time::Nanos;
+
+/// What an engine is told. [`crate::mapping`] makes one from a validated mapping; embedders may
+/// fill it themselves.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// The topic, for the payload and for messages.
+    pub topic: Topic,
+    /// Head and tail of every event.
+    pub envelope: Arc<Envelope>,
+    /// When a batch is full or due.
+    pub limits: BatchLimits,
+    /// Consumer threads, each a client and a member of the group. At least 1.
+    pub threads: usize,
+    /// Pollers over all threads; at least one per thread. Each has at most one invocation in
+    /// flight.
+    pub pollers: usize,
+    /// Bytes of open batches and batches in flight, per consumer thread.
+    pub arena_budget_bytes: usize,
+    /// How failed invocations are tried again.
+    pub retry: RetryPolicy,
+    /// What becomes of a record that no payload can hold.
+    pub oversized: Oversized,
+    /// How often finished offsets are committed.
+    pub commit_interval: Duration,
+    /// How long a shutdown, or a rebalance that takes partitions away, waits for invocations in
+    /// flight.
+    pub drain_deadline: Duration,
+    /// Worker threads of the invocation side. At least 1.
+    pub invocation_threads: usize,
+}
+
+/// What becomes of a record whose payload alone would exceed the limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Oversized {
+    /// It is logged, counted as dropped, and its offset is committed.
+    #[default]
+    Skip,
+    /// Its partition's poller stops before it, visibly, until somebody acts.
+    Block,
+}
+
+/// What becomes of each batch, for those who measure. Called on the consumer thread: be quick.
+pub trait Observer: Send + Sync {
+    /// A batch was delivered: the function answered with success.
+    fn on_delivered(&self, trace: &BatchTrace<'_>);
+
+    /// The broker has acknowledged a commit: `offset` is the first not yet done.
+    fn on_committed(&self, partition: Partition, offset: Offset, at: Nanos);
+}
+
+/// The life of one delivered batch, in instants of the engine's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchTrace<'a> {
+    /// The batch. Its runs say when each was polled.
+    pub batch: &'a SealedBatch,
+    /// The poller that made it, numbered over all threads.
+    pub poller: usize,
+    /// Invocations made, the successful one included.
+    pub attempts: u32,
+    /// Time spent writing its records.
+    pub encode: Duration,
+    /// When it was handed to the invocation side for the first time.
+    pub handed_at: Nanos,
+    /// When its first invocation began.
+    pub sent_at: Nanos,
+    /// When its last invocation was answered.
+    pub done_at: Nanos,
+}
+
+/// The most pollers in one process.
+pub const POLLERS_MAX: usize = 1000;
+/// The most consumer threads in one process.
+pub const THREADS_MAX: usize = 64;

@@ -1,0 +1,344 @@
+//! A consumer thread: serves its client, gives each poller its turn, commits, sleeps.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam::sync::Parker;
+
+use crate::commit::Cadence;
+use crate::ids::{Offset, Partition};
+use crate::payload::Pool;
+use crate::source::{CommitMode, Source, SourceError, SourceEvent, Start};
+use crate::telemetry::Shard;
+use crate::time::{Clock, Nanos};
+
+use super::dispatch::Dispatch;
+use super::poller::{Bench, Poller};
+use super::rebalance::{Change, Rebalance, Step};
+use super::{EngineSettings, Observer};
+
+/// The longest sleep: the client's own timers are served at least this often.
+const SLEEP_MAX: Duration = Duration::from_millis(100);
+/// How soon to look again for a free buffer: one whose frames the HTTP client has not yet let go
+/// announces itself to nobody.
+const STARVED_SLEEP: Duration = Duration::from_millis(1);
+/// How long the answer to an asynchronous commit is waited for before a synchronous one.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+/// How soon to look for that answer again, should nothing wake the thread.
+const ANSWER_SLEEP: Duration = Duration::from_millis(5);
+/// How long leaving the group may take.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Everything a consumer thread owns.
+pub(super) struct ConsumerThread<S: Source> {
+    pub(super) source: S,
+    pub(super) pollers: Vec<Poller>,
+    pub(super) settings: Arc<EngineSettings>,
+    pub(super) dispatch: Dispatch,
+    pub(super) pool: Pool,
+    pub(super) parker: Parker,
+    pub(super) clock: Clock,
+    pub(super) counters: Arc<Shard>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
+    pub(super) draining: Arc<AtomicBool>,
+    pub(super) cadence: Cadence,
+    pub(super) rebalance: Rebalance,
+    pub(super) scratch: Scratch,
+}
+
+/// Lists kept between turns so that none is allocated in steady state.
+#[derive(Default)]
+pub(super) struct Scratch {
+    events: Vec<SourceEvent>,
+    offsets: Vec<(Partition, Offset)>,
+    routes: Vec<(Partition, usize)>,
+    starts: Vec<Start>,
+}
+
+macro_rules! bench {
+    ($thread:expr) => {
+        Bench {
+            settings: &$thread.settings,
+            clock: $thread.clock,
+            pool: &mut $thread.pool,
+            dispatch: &$thread.dispatch,
+            counters: &$thread.counters,
+            observer: $thread.observer.as_deref(),
+        }
+    };
+}
+
+impl<S: Source> ConsumerThread<S> {
+    /// Runs until drained, or until the client cannot go on.
+    ///
+    /// # Errors
+    /// What the client cannot get over.
+    pub(super) fn run(mut self) -> Result<(), SourceError> {
+        let mut drain_until = None;
+        let mut verdict = Ok(());
+        loop {
+            if let Err(fatal) = self.serve() {
+                verdict = Err(fatal);
+                break;
+            }
+            let mut moved = self.answers();
+            if drain_until.is_none() && self.draining.load(Ordering::Acquire) {
+                drain_until = Some(self.clock.now() + self.settings.drain_deadline);
+            }
+            for (number, poller) in self.pollers.iter_mut().enumerate() {
+                let bench = &mut bench!(self);
+                if drain_until.is_some() {
+                    poller.seal_for_drain(bench);
+                }
+                moved |= poller.turn(self.source.queue(number), drain_until.is_none(), bench);
+            }
+            if let Err(fatal) = self.rebalance() {
+                verdict = Err(fatal);
+                break;
+            }
+            if moved {
+                self.note_moved();
+            }
+            self.commit_when_due();
+            self.report();
+            if drain_until.is_some_and(|until| self.is_drained(until)) {
+                break;
+            }
+            if !moved {
+                self.sleep(drain_until);
+            }
+        }
+        self.finish();
+        verdict
+    }
+
+    fn serve(&mut self) -> Result<(), SourceError> {
+        let mut events = std::mem::take(&mut self.scratch.events);
+        self.source.serve(&mut events);
+        let mut verdict = Ok(());
+        for event in events.drain(..) {
+            match event {
+                SourceEvent::Assigned(partitions) => self.rebalance.on_change(Change::Assigned(partitions)),
+                SourceEvent::Revoked { partitions, lost } => {
+                    self.rebalance.on_change(Change::Revoked { partitions, lost });
+                }
+                SourceEvent::Committed { error: Some(error), .. } => self.on_commit_failed(&error),
+                SourceEvent::Committed { offsets, error: None } => {
+                    self.cadence.on_committed(&offsets);
+                    self.tell_committed(&offsets);
+                }
+                SourceEvent::Lag { partition, end } => self.counters.end_offset(partition, end),
+                SourceEvent::State(state) => {
+                    tracing::info!(?state, "source");
+                    self.counters.state(state);
+                }
+                SourceEvent::Problem(problem) => {
+                    tracing::warn!("{problem}");
+                    self.counters.problem(&problem);
+                }
+                SourceEvent::Fatal(fatal) => {
+                    tracing::error!("{fatal}");
+                    verdict = Err(fatal);
+                }
+            }
+        }
+        self.scratch.events = events;
+        verdict
+    }
+
+    fn answers(&mut self) -> bool {
+        let mut any = false;
+        while let Some(answer) = self.dispatch.answer() {
+            let poller = answer.poller;
+            self.pollers[poller].on_answer(answer, &bench!(self));
+            any = true;
+        }
+        any
+    }
+
+    fn rebalance(&mut self) -> Result<(), SourceError> {
+        let now = self.clock.now();
+        while let Some(step) = self.rebalance.step(now, self.settings.drain_deadline, |partition| {
+            self.pollers.iter().any(|poller| poller.carries(partition))
+        }) {
+            match step {
+                Step::Assign(partitions) => self.assign(&partitions)?,
+                Step::Leave(partitions) => {
+                    tracing::info!(partitions = %listed(&partitions), "leaving");
+                    for &partition in &partitions {
+                        for (number, poller) in self.pollers.iter_mut().enumerate() {
+                            poller.leave(partition, self.source.queue(number));
+                        }
+                    }
+                }
+                Step::Release { partitions, lost } => self.release(&partitions, lost)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn assign(&mut self, partitions: &[Partition]) -> Result<(), SourceError> {
+        let Scratch { routes, starts, .. } = &mut self.scratch;
+        routes.clear();
+        starts.clear();
+        let mut load: Vec<usize> = self.pollers.iter().map(|poller| poller.partitions.active()).collect();
+        for &partition in partitions {
+            let lightest = (0..load.len()).min_by_key(|&poller| load[poller]).expect("at least one poller");
+            load[lightest] += 1;
+            routes.push((partition, lightest));
+        }
+        self.source.assign(routes, starts)?;
+        for &(partition, poller) in routes.iter() {
+            let start = starts.iter().find(|start| start.partition == partition);
+            let start = start.ok_or_else(|| SourceError::Client {
+                action: "assign",
+                reason: format!("the source does not say where partition {partition} starts"),
+            })?;
+            self.pollers[poller].partitions.add(&self.settings.topic, partition, start.offset);
+            self.cadence.on_assigned(partition, start.offset, start.committed);
+            self.counters.committed(partition, start.offset);
+        }
+        tracing::info!(partitions = %listed(partitions), "assigned");
+        Ok(())
+    }
+
+    fn release(&mut self, partitions: &[Partition], lost: bool) -> Result<(), SourceError> {
+        if lost {
+            tracing::warn!(
+                partitions = %listed(partitions),
+                "lost: another member owns them already; what was not committed is delivered again"
+            );
+        } else {
+            self.commit_and_wait(|partition| partitions.contains(&partition));
+            tracing::info!(partitions = %listed(partitions), "released");
+        }
+        for &partition in partitions {
+            for poller in &mut self.pollers {
+                poller.forget(partition);
+            }
+            self.cadence.on_revoked(partition);
+            self.counters.forget(partition);
+        }
+        self.source.release(partitions)
+    }
+
+    /// Tells the cadence how far the watermarks have come.
+    fn note_moved(&mut self) {
+        for poller in &mut self.pollers {
+            for (partition, offset) in poller.rewound.drain(..) {
+                self.cadence.on_assigned(partition, offset, None);
+            }
+            for owned in poller.partitions.owned_mut() {
+                self.cadence.on_moved(owned.partition, owned.watermark.committable());
+            }
+        }
+    }
+
+    fn commit_when_due(&mut self) {
+        let now = self.clock.now();
+        if self.cadence.tick(now, &mut self.scratch.offsets)
+            && let Err(error) = self.source.commit(&self.scratch.offsets, CommitMode::Async)
+        {
+            self.on_commit_failed(&error);
+        }
+    }
+
+    /// Commits what is done of the partitions `wanted`, and waits for the answer.
+    fn commit_and_wait(&mut self, wanted: impl Fn(Partition) -> bool) {
+        // Repeated by the client after the newer one, an older commit would move the group back.
+        let patience = self.clock.now() + ANSWER_PATIENCE;
+        while self.cadence.is_in_flight() && self.clock.now() < patience {
+            if self.serve().is_err() {
+                return;
+            }
+            self.parker.park_timeout(ANSWER_SLEEP);
+        }
+        self.note_moved();
+        let mut offsets = std::mem::take(&mut self.scratch.offsets);
+        self.cadence.unfinished(wanted, &mut offsets);
+        if !offsets.is_empty() {
+            match self.source.commit(&offsets, CommitMode::Sync) {
+                Ok(()) => {
+                    self.cadence.on_committed_sync(&offsets);
+                    self.tell_committed(&offsets);
+                }
+                Err(error) => self.on_commit_failed(&error),
+            }
+        }
+        self.scratch.offsets = offsets;
+    }
+
+    fn on_commit_failed(&mut self, error: &SourceError) {
+        tracing::warn!("{error}; it is tried again with the next one");
+        self.counters.commit_failed();
+        self.cadence.on_failed(self.clock.now());
+    }
+
+    fn tell_committed(&self, offsets: &[(Partition, Offset)]) {
+        let now = self.clock.now();
+        for &(partition, offset) in offsets {
+            self.counters.committed(partition, offset);
+            if let Some(observer) = &self.observer {
+                observer.on_committed(partition, offset, now);
+            }
+        }
+    }
+
+    fn report(&self) {
+        self.counters.in_flight(self.pollers.iter().filter(|poller| poller.is_in_flight()).count());
+        self.counters.arena_bytes(self.pool.touched_bytes(), self.pool.in_use());
+    }
+
+    fn sleep(&self, drain_until: Option<Nanos>) {
+        let now = self.clock.now();
+        let deadlines = self.pollers.iter().filter_map(Poller::deadline);
+        let others = [self.rebalance.deadline(), self.cadence.deadline(), drain_until];
+        let next = deadlines.chain(others.into_iter().flatten()).min().unwrap_or(Nanos::NEVER);
+        let mut sleep = next.since(now).min(SLEEP_MAX);
+        if self.pollers.iter().any(Poller::is_starved) {
+            sleep = sleep.min(STARVED_SLEEP);
+        }
+        if !sleep.is_zero() {
+            self.parker.park_timeout(sleep);
+        }
+    }
+
+    fn is_drained(&self, until: Nanos) -> bool {
+        let done = self.pollers.iter().all(Poller::is_idle);
+        if !done && self.clock.now() >= until {
+            let open = self.pollers.iter().filter(|poller| !poller.is_idle()).count();
+            tracing::warn!(
+                pollers = open,
+                "the drain deadline has passed with batches undelivered; they are delivered again after the next start"
+            );
+            return true;
+        }
+        done
+    }
+
+    /// Commits what is done and leaves the group.
+    fn finish(mut self) {
+        for poller in &mut self.pollers {
+            poller.abandon();
+        }
+        self.commit_and_wait(|_| true);
+        self.source.close(CLOSE_DEADLINE);
+    }
+}
+
+/// Partitions for a log line, bounded.
+fn listed(partitions: &[Partition]) -> String {
+    const SHOWN_MAX: usize = 32;
+    let mut text = String::new();
+    for partition in partitions.iter().take(SHOWN_MAX) {
+        if !text.is_empty() {
+            text.push(',');
+        }
+        text.push_str(&partition.to_string());
+    }
+    if partitions.len() > SHOWN_MAX {
+        text.push_str(&format!(",… {} in all", partitions.len()));
+    }
+    text
+}

@@ -1,0 +1,355 @@
+//! The engine without a broker and without HTTP: a scripted source, a scripted function.
+
+#[path = "support/memory.rs"]
+mod memory;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use memory::{Delivered, MemorySource, Scripted, Shared, log};
+use pelton::batch::BatchLimits;
+use pelton::deliver::{Outcome, RetryPolicy};
+use pelton::ids::{Offset, Partition, Topic};
+use pelton::invoke::Invoker;
+use pelton::payload::Envelope;
+use pelton::pipeline::{BatchTrace, Engine, EngineHandle, EngineSettings, Observer, Oversized};
+use pelton::source::{CommitMode, SourceEvent};
+use pelton::time::{Clock, Nanos};
+
+const OK: Outcome = Outcome::Success { response_bytes: 0 };
+/// No test takes this long unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn settings() -> EngineSettings {
+    EngineSettings {
+        topic: Topic::new("t"),
+        envelope: Arc::new(Envelope::self_managed("b:9092")),
+        limits: BatchLimits {
+            batch_size: 100,
+            window: Duration::from_millis(5),
+            payload_bytes_max: 6_291_455,
+        },
+        threads: 1,
+        pollers: 2,
+        arena_budget_bytes: 64 << 20,
+        retry: RetryPolicy { backoff_base: Duration::from_millis(1), ..RetryPolicy::default() },
+        oversized: Oversized::Skip,
+        commit_interval: Duration::from_millis(5),
+        drain_deadline: Duration::from_secs(20),
+        invocation_threads: 2,
+    }
+}
+
+fn start<I: Invoker>(settings: EngineSettings, log: &Shared, invoker: &Arc<I>) -> EngineHandle {
+    start_with(settings, log, b"value", invoker, None)
+}
+
+fn start_with<I: Invoker>(
+    settings: EngineSettings,
+    log: &Shared,
+    value: &'static [u8],
+    invoker: &Arc<I>,
+    observer: Option<Arc<dyn Observer>>,
+) -> EngineHandle {
+    let connect =
+        |plan: pelton::pipeline::ThreadPlan| Ok(MemorySource::new(log, value, plan.pollers, plan.wake));
+    Engine::start(settings, connect, invoker, observer, Clock::start()).expect("the engine starts")
+}
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let clock = Clock::start();
+    while !done() {
+        assert!(clock.now() < Nanos::ZERO + PATIENCE, "still waiting until {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn all_committed(log: &Shared) -> bool {
+    let log = log.lock().expect("log");
+    log.committed == log.end
+}
+
+/// Offsets per partition in the order of their first delivery, and how many came again.
+fn audit(delivered: &Delivered) -> (BTreeMap<i32, Vec<i64>>, usize) {
+    let mut first: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
+    let mut again = 0;
+    for &(partition, offset) in delivered {
+        let seen = first.entry(partition).or_default();
+        if seen.contains(&offset) {
+            again += 1;
+        } else {
+            seen.push(offset);
+        }
+    }
+    (first, again)
+}
+
+fn in_order(partitions: usize, records: i64) -> BTreeMap<i32, Vec<i64>> {
+    (0..i32::try_from(partitions).expect("small"))
+        .map(|partition| (partition, (0..records).collect()))
+        .collect()
+}
+
+#[test]
+fn every_record_is_delivered_once_in_order_and_committed() {
+    let log = log(5, 1_000);
+    let invoker = Scripted::new(|_, _| async { OK });
+    let engine = start(settings(), &log, &invoker);
+    until("all is committed", || all_committed(&log));
+    engine.drain();
+    assert!(engine.join().fatal.is_none());
+    assert_eq!(audit(&invoker.delivered()), (in_order(5, 1_000), 0));
+    assert!(log.lock().expect("log").closed);
+}
+
+#[test]
+fn failures_are_tried_again_with_the_same_records_until_success() {
+    let log = log(3, 500);
+    let invoker = Scripted::new(|number, _| async move {
+        match number % 4 {
+            0 => Outcome::Unreachable { reason: "scripted".into() },
+            1 => Outcome::ServiceFault { status: 503, code: None, message: None },
+            2 => Outcome::Throttled { retry_after: None, reason: None },
+            _ => OK,
+        }
+    });
+    let engine = start(settings(), &log, &invoker);
+    until("all is committed", || all_committed(&log));
+    drop(engine);
+    let (first, again) = audit(&invoker.delivered());
+    assert_eq!(first, in_order(3, 500));
+    assert!(again > 0, "nothing was retried");
+}
+
+#[test]
+fn a_poller_has_at_most_one_invocation_in_flight() {
+    let log = log(8, 300);
+    let invoker = Scripted::new(|_, _| async {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        OK
+    });
+    let engine = start(EngineSettings { pollers: 3, ..settings() }, &log, &invoker);
+    until("all is committed", || all_committed(&log));
+    drop(engine);
+    assert!(invoker.most_in_flight.load(Ordering::SeqCst) <= 3);
+}
+
+#[test]
+fn a_panicking_invoker_loses_nothing() {
+    let log = log(1, 200);
+    let invoker = Scripted::new(|number, _| async move {
+        assert!(number != 1, "scripted panic");
+        OK
+    });
+    let engine = start(settings(), &log, &invoker);
+    until("all is committed", || all_committed(&log));
+    drop(engine);
+    assert_eq!(audit(&invoker.delivered()).0, in_order(1, 200));
+}
+
+#[test]
+fn a_commit_never_passes_a_record_that_is_not_delivered() {
+    let log = log(2, 400);
+    let open = Arc::new(AtomicBool::new(false));
+    let gate = Arc::clone(&open);
+    let held = move |_, records: Delivered| {
+        let gate = Arc::clone(&gate);
+        async move {
+            if records.contains(&(0, 150)) && !gate.load(Ordering::SeqCst) {
+                return Outcome::Unreachable { reason: "held".into() };
+            }
+            OK
+        }
+    };
+    let invoker = Scripted::new(held);
+    let engine = start(settings(), &log, &invoker);
+    until("the other partition is committed", || log.lock().expect("log").committed[1] == 400);
+    assert!(log.lock().expect("log").committed[0] <= 150);
+    open.store(true, Ordering::SeqCst);
+    until("all is committed", || all_committed(&log));
+    drop(engine);
+}
+
+#[test]
+fn refused_commits_are_sent_again() {
+    let log = log(2, 300);
+    log.lock().expect("log").refuse_commits = 3;
+    let invoker = Scripted::new(|_, _| async { OK });
+    let engine = start(settings(), &log, &invoker);
+    until("all is committed", || all_committed(&log));
+    drop(engine);
+    assert_eq!(log.lock().expect("log").refuse_commits, 0);
+}
+
+#[test]
+fn a_revoked_partition_waits_for_its_invocation_and_is_committed_before_it_is_let_go() {
+    let log = log(1, 100);
+    let open = Arc::new(AtomicBool::new(false));
+    let gate = Arc::clone(&open);
+    let invoker = Scripted::new(move |_, _| {
+        let gate = Arc::clone(&gate);
+        async move {
+            while !gate.load(Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            OK
+        }
+    });
+    let engine = start(settings(), &log, &invoker);
+    until("the invocation runs", || invoker.in_flight.load(Ordering::SeqCst) == 1);
+    log.lock()
+        .expect("log")
+        .events
+        .push_back(SourceEvent::Revoked { partitions: vec![Partition(0)], lost: false });
+    until("the event is served", || log.lock().expect("log").events.is_empty());
+    assert!(log.lock().expect("log").released.is_empty(), "let go while its invocation ran");
+    open.store(true, Ordering::SeqCst);
+    until("it is let go", || !log.lock().expect("log").released.is_empty());
+    assert_eq!(log.lock().expect("log").commits, [(0, 100, CommitMode::Sync)]);
+    drop(engine);
+}
+
+#[test]
+fn a_lost_partition_is_let_go_at_once_and_commits_nothing() {
+    let log = log(1, 100);
+    let invoker = Scripted::new(|_, _| async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        OK
+    });
+    let engine = start(settings(), &log, &invoker);
+    until("the invocation runs", || invoker.in_flight.load(Ordering::SeqCst) == 1);
+    log.lock()
+        .expect("log")
+        .events
+        .push_back(SourceEvent::Revoked { partitions: vec![Partition(0)], lost: true });
+    until("it is let go", || !log.lock().expect("log").released.is_empty());
+    engine.drain();
+    assert!(engine.join().fatal.is_none());
+    assert_eq!(log.lock().expect("log").commits, []);
+}
+
+#[test]
+fn a_partition_that_comes_back_goes_on_where_it_was_committed() {
+    let log = log(4, 2_000);
+    let invoker = Scripted::new(|number, _| async move {
+        if number % 5 == 4 { Outcome::Unreachable { reason: "scripted".into() } } else { OK }
+    });
+    let engine = start(settings(), &log, &invoker);
+    for round in 0..20 {
+        let partition = Partition(round % 4);
+        let lost = round % 3 == 2;
+        let before = log.lock().expect("log").released.len();
+        log.lock().expect("log").events.push_back(SourceEvent::Revoked { partitions: vec![partition], lost });
+        until("it is let go", || log.lock().expect("log").released.len() > before);
+        log.lock().expect("log").events.push_back(SourceEvent::Assigned(vec![partition]));
+    }
+    until("all is committed", || all_committed(&log));
+    drop(engine);
+    let (mut first, _) = audit(&invoker.delivered());
+    for offsets in first.values_mut() {
+        assert!(offsets.is_sorted(), "a record was delivered before an earlier one");
+        offsets.sort_unstable();
+    }
+    assert_eq!(first, in_order(4, 2_000));
+}
+
+#[test]
+fn a_record_that_no_payload_can_hold_is_dropped_and_committed() {
+    static BIG: [u8; 5_000_000] = [7; 5_000_000];
+    let log = log(1, 3);
+    let invoker = Scripted::new(|_, _| async { OK });
+    let engine = start_with(settings(), &log, &BIG, &invoker, None);
+    until("all is committed", || all_committed(&log));
+    drop(engine);
+    assert!(invoker.delivered().is_empty());
+}
+
+#[test]
+fn a_blocked_poller_commits_nothing_past_the_record() {
+    static BIG: [u8; 5_000_000] = [7; 5_000_000];
+    let log = log(1, 3);
+    let invoker = Scripted::new(|_, _| async { OK });
+    let settings = EngineSettings { oversized: Oversized::Block, ..settings() };
+    let engine = start_with(settings, &log, &BIG, &invoker, None);
+    until("it is read", || log.lock().expect("log").read[0] == 3);
+    engine.drain();
+    assert!(engine.join().fatal.is_none());
+    assert_eq!(log.lock().expect("log").committed, [0]);
+}
+
+#[test]
+fn a_budget_of_two_arenas_serves_many_pollers() {
+    static VALUE: [u8; 100_000] = [7; 100_000];
+    let log = log(12, 120);
+    let invoker = Scripted::new(|number, _| async move {
+        if number % 7 == 3 { Outcome::TimedOut { after: Duration::ZERO } } else { OK }
+    });
+    let budget = 15 << 20;
+    let settings = EngineSettings { pollers: 12, arena_budget_bytes: budget, ..settings() };
+    let engine = start_with(settings, &log, &VALUE, &invoker, None);
+    until("all is committed", || all_committed(&log));
+    drop(engine);
+    assert_eq!(audit(&invoker.delivered()).0, in_order(12, 120));
+}
+
+/// Keeps when batches were sealed and answered.
+#[derive(Default)]
+struct Times(Mutex<Vec<(Nanos, Nanos, u32)>>);
+
+impl Observer for Times {
+    fn on_delivered(&self, trace: &BatchTrace<'_>) {
+        let times = (trace.batch.sealed_at(), trace.done_at, trace.batch.records());
+        self.0.lock().expect("times").push(times);
+    }
+    fn on_committed(&self, _: Partition, _: Offset, _: Nanos) {}
+}
+
+#[test]
+fn the_next_batch_is_full_and_encoded_when_the_answer_comes() {
+    let log = log(1, 2_000);
+    let invoker = Scripted::new(|_, _| async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        OK
+    });
+    let times = Arc::new(Times::default());
+    let observer: Arc<dyn Observer> = Arc::clone(&times) as _;
+    let engine = start_with(settings(), &log, b"value", &invoker, Some(observer));
+    until("all is committed", || all_committed(&log));
+    drop(engine);
+    let times = times.0.lock().expect("times");
+    assert_eq!(times.len(), 20);
+    for pair in times.windows(2) {
+        assert!(pair[1].0 < pair[0].1, "sealed only after the answer to the one before");
+        assert_eq!(pair[1].2, 100);
+    }
+}
+
+#[test]
+fn a_drain_delivers_what_is_open_and_commits_it() {
+    let log = log(1, 10);
+    let invoker = Scripted::new(|_, _| async { OK });
+    let settings = EngineSettings {
+        limits: BatchLimits { window: Duration::from_secs(300), ..settings().limits },
+        ..settings()
+    };
+    let engine = start(settings, &log, &invoker);
+    until("all is read", || log.lock().expect("log").read[0] == 10);
+    engine.drain();
+    assert!(engine.join().fatal.is_none());
+    assert_eq!(log.lock().expect("log").committed, [10]);
+    assert_eq!(invoker.delivered().len(), 10);
+}
+
+#[test]
+fn a_drain_ends_at_its_deadline_though_the_function_never_answers() {
+    let log = log(1, 10);
+    let invoker = Scripted::new(|_, _| std::future::pending());
+    let settings = EngineSettings { drain_deadline: Duration::from_millis(50), ..settings() };
+    let engine = start(settings, &log, &invoker);
+    until("the invocation runs", || invoker.in_flight.load(Ordering::SeqCst) == 1);
+    engine.drain();
+    assert!(engine.join().fatal.is_none());
+    assert_eq!(log.lock().expect("log").commits, []);
+}
