@@ -5,3 +5,6 @@
 pub mod workload;
 
 pub mod audit;
+pub mod ledger;
+pub mod measure;
+pub mod memory;
