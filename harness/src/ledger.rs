@@ -44,8 +44,9 @@ impl Ledger {
     /// A ledger of partitions `0..starts.len()`, whose next offsets are `starts`.
     #[must_use]
     pub fn new(starts: &[i64]) -> Self {
-        let outstanding =
-            |first: &i64| Mutex::new(Outstanding { first: *first, sent: VecDeque::new(), bytes: 0, bytes_peak: 0 });
+        let outstanding = |first: &i64| {
+            Mutex::new(Outstanding { first: *first, sent: VecDeque::new(), bytes: 0, bytes_peak: 0 })
+        };
         Self { partitions: starts.iter().map(outstanding).collect() }
     }
 
@@ -79,7 +80,9 @@ impl Ledger {
     /// If there is no such partition.
     pub fn each(&self, partition: usize, offsets: Range<i64>, mut visit: impl FnMut(Sent)) {
         let outstanding = self.lock(partition);
-        let place = |offset: i64| usize::try_from(offset - outstanding.first).unwrap_or(0).min(outstanding.sent.len());
+        let place = |offset: i64| {
+            usize::try_from(offset - outstanding.first).unwrap_or(0).min(outstanding.sent.len())
+        };
         let places = place(offsets.start)..place(offsets.end);
         if !places.is_empty() {
             outstanding.sent.range(places).copied().for_each(&mut visit);

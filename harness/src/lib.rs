@@ -8,3 +8,6 @@ pub mod audit;
 pub mod ledger;
 pub mod measure;
 pub mod memory;
+pub mod load;
+pub mod report;
+pub mod result;

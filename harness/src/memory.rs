@@ -87,7 +87,8 @@ impl Corpus {
         let end = |partition| match records_max {
             None => i64::MAX,
             Some(records) => {
-                i64::try_from(records / partitions + u64::from(partition < records % partitions)).unwrap_or(i64::MAX)
+                i64::try_from(records / partitions + u64::from(partition < records % partitions))
+                    .unwrap_or(i64::MAX)
             }
         };
         Self {
@@ -329,7 +330,8 @@ mod tests {
 
     #[test]
     fn bytes_are_those_of_the_records() {
-        let text = "partitions = 1\nvalue_size = \"uniform(0, 300)\"\nkey = \"random(7B)\"\nheaders = [\"ab:5B\"]";
+        let text =
+            "partitions = 1\nvalue_size = \"uniform(0, 300)\"\nkey = \"random(7B)\"\nheaders = [\"ab:5B\"]";
         let (corpus, mut source) = source(text, Some(10_000));
         let mut sum = 0u64;
         while source.queue(0).read(1_000) > 0 {
