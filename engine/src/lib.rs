@@ -9,10 +9,16 @@
 pub mod ids;
 pub mod record;
 pub mod time;
+pub mod telemetry;
 
 // The street.
-pub mod batch;
-pub mod payload;
 pub mod source;
+pub mod payload;
+pub mod batch;
 pub mod deliver;
+pub mod invoke;
 pub mod commit;
+
+// The joints.
+#[cfg(feature = "runtime")]
+pub mod pipeline;

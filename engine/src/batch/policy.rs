@@ -15,16 +15,13 @@ pub enum FlushCause {
     Bytes,
     /// The memory budget has no room for more.
     Memory,
-    /// Partitions were revoked: what is there goes out before they go.
-    Revoked,
     /// The engine is being stopped.
     Drain,
 }
 
 impl FlushCause {
     /// All causes, for tables of counters.
-    pub const ALL: [Self; 6] =
-        [Self::Count, Self::Window, Self::Bytes, Self::Memory, Self::Revoked, Self::Drain];
+    pub const ALL: [Self; 5] = [Self::Count, Self::Window, Self::Bytes, Self::Memory, Self::Drain];
 
     /// The cause as a metric's label: one lower-case word.
     #[must_use]
@@ -34,7 +31,6 @@ impl FlushCause {
             Self::Window => "window",
             Self::Bytes => "bytes",
             Self::Memory => "memory",
-            Self::Revoked => "revoked",
             Self::Drain => "drain",
         }
     }

@@ -107,18 +107,24 @@ impl Outcome {
     pub const LABELS: [&'static str; 7] =
         ["success", "function_error", "throttled", "refused", "service_fault", "unreachable", "timed_out"];
 
+    /// The position of the outcome's label in [`LABELS`](Self::LABELS).
+    #[must_use]
+    pub const fn number(&self) -> usize {
+        match self {
+            Self::Success { .. } => 0,
+            Self::FunctionError { .. } => 1,
+            Self::Throttled { .. } => 2,
+            Self::Refused { .. } => 3,
+            Self::ServiceFault { .. } => 4,
+            Self::Unreachable { .. } => 5,
+            Self::TimedOut { .. } => 6,
+        }
+    }
+
     /// The outcome's name in metrics: one of [`LABELS`](Self::LABELS).
     #[must_use]
     pub const fn label(&self) -> &'static str {
-        match self {
-            Self::Success { .. } => "success",
-            Self::FunctionError { .. } => "function_error",
-            Self::Throttled { .. } => "throttled",
-            Self::Refused { .. } => "refused",
-            Self::ServiceFault { .. } => "service_fault",
-            Self::Unreachable { .. } => "unreachable",
-            Self::TimedOut { .. } => "timed_out",
-        }
+        Self::LABELS[self.number()]
     }
 
     /// Whether the function was invoked, as far as the caller can tell. Only such attempts count

@@ -20,12 +20,13 @@ mod poller;
 mod rebalance;
 mod thread;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use engine::{Engine, EngineError, EngineHandle, Report, ThreadPlan, Wake};
 
-use crate::batch::{BatchLimits, SealedBatch};
+use crate::batch::{BatchLimits, Run, SealedBatch};
 use crate::deliver::RetryPolicy;
 use crate::ids::{Offset, Partition, Topic};
 use crate::payload::Envelope;
@@ -83,8 +84,10 @@ pub trait Observer: Send + Sync {
 /// The life of one delivered batch, in instants of the engine's clock.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchTrace<'a> {
-    /// The batch. Its runs say when each was polled.
+    /// The batch. See [`Self::runs`] for what of it was delivered.
     pub batch: &'a SealedBatch,
+    /// Which runs were delivered, if not all; see [`Self::runs`].
+    kept: Option<&'a [Range<u32>]>,
     /// The poller that made it, numbered over all threads.
     pub poller: usize,
     /// Invocations made, the successful one included.
@@ -97,6 +100,14 @@ pub struct BatchTrace<'a> {
     pub sent_at: Nanos,
     /// When its last invocation was answered.
     pub done_at: Nanos,
+}
+
+impl BatchTrace<'_> {
+    /// The runs that were delivered: all of the batch, less those of partitions that were revoked
+    /// while it waited to be tried again. Each says when it was polled.
+    pub fn runs(&self) -> impl Iterator<Item = &Run> {
+        poller::kept_runs(self.batch, self.kept)
+    }
 }
 
 /// The most pollers in one process.

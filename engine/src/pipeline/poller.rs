@@ -6,12 +6,13 @@
 //! and a function that answers is given it at once. When one is ready the poller stops reading;
 //! that is all the back-pressure there is.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::batch::{FlushCause, OpenBatch, Payload, SealedBatch, Stop};
+use crate::batch::{FlushCause, OpenBatch, Payload, Run, SealedBatch, Stop};
 use crate::commit::CommitError;
-use crate::deliver::{Delivery, Plan};
+use crate::deliver::{Delivery, Outcome, Plan};
 use crate::ids::{Offset, Partition, Slot, Topic};
 use crate::payload::Pool;
 use crate::record::Record;
@@ -45,7 +46,16 @@ struct Parcel {
     batch: SealedBatch,
     /// What of the batch is to be delivered: all of it, less what was revoked meanwhile.
     payload: Payload,
+    /// Which runs that is, by their records' positions; `None` for all.
+    kept: Option<Vec<Range<u32>>>,
     encode: Duration,
+}
+
+impl Parcel {
+    /// The runs that are to be delivered.
+    fn runs(&self) -> impl Iterator<Item = &Run> {
+        kept_runs(&self.batch, self.kept.as_deref())
+    }
 }
 
 #[derive(Debug)]
@@ -152,7 +162,7 @@ impl Poller {
             return false;
         }
         flight.retry_at = None;
-        bench.counters.invoked(u64::from(flight.parcel.payload.records()));
+        bench.counters.invoked.add(u64::from(flight.parcel.payload.records()));
         bench.dispatch.hand_over(self.number, flight.parcel.payload.clone());
         true
     }
@@ -217,14 +227,14 @@ impl Poller {
             if appended.taken > 0 {
                 let (first, last) = (records[0].offset(), records[appended.taken - 1].offset());
                 ordered(owned.watermark.on_taken(first, last), &bench.settings.topic, partition);
-                bench.counters.polled(appended.taken as u64);
+                bench.counters.polled.add(appended.taken as u64);
                 queue.advance(appended.taken);
             }
             match appended.stop {
                 None => {}
                 Some(Stop::Full(_)) if open.is_empty() => {
                     // No memory for even the first record: wait until a batch in flight is done.
-                    self.open = None;
+                    self.give_back_open(bench.pool);
                     self.starved = true;
                     return None;
                 }
@@ -275,8 +285,8 @@ impl Poller {
                 );
                 ordered(owned.watermark.on_taken(offset, offset), topic, partition);
                 ordered(owned.watermark.on_done(offset, offset), topic, partition);
-                bench.counters.polled(1);
-                bench.counters.dropped(1);
+                bench.counters.polled.add(1);
+                bench.counters.dropped.add(1);
                 queue.advance(1);
             }
             Oversized::Block => {
@@ -302,22 +312,30 @@ impl Poller {
     }
 
     /// At the end nothing waits for company.
-    pub(super) fn seal_for_drain(&mut self, bench: &Bench<'_>) {
+    pub(super) fn seal_for_drain(&mut self, bench: &mut Bench<'_>) {
         if self.ready.is_none() {
             self.seal(FlushCause::Drain, bench);
         }
     }
 
+    fn give_back_open(&mut self, pool: &mut Pool) {
+        if let Some(open) = self.open.take() {
+            pool.give_back(open);
+        }
+    }
+
     /// Closes the open batch, if there is one with records in it.
-    fn seal(&mut self, cause: FlushCause, bench: &Bench<'_>) {
+    fn seal(&mut self, cause: FlushCause, bench: &mut Bench<'_>) {
         debug_assert!(self.ready.is_none(), "a batch is ready already");
-        let Some(open) = self.open.take() else { return };
-        if open.is_empty() {
+        if self.open.as_ref().is_none_or(OpenBatch::is_empty) {
+            self.give_back_open(bench.pool);
             return;
         }
+        let Some(open) = self.open.take() else { return };
         let batch = open.seal(cause, bench.clock.now());
-        bench.counters.batch(cause, batch.records(), batch.whole().len());
-        self.ready = Some(Parcel { payload: batch.whole(), batch, encode: self.encode });
+        let payload = batch.whole();
+        bench.counters.on_batch(cause as usize, payload.records(), payload.len());
+        self.ready = Some(Parcel { payload, batch, kept: None, encode: self.encode });
     }
 
     /// Hands over the ready batch, unless one is in flight.
@@ -328,7 +346,7 @@ impl Poller {
         let Some(parcel) = self.ready.take() else { return };
         self.seed = self.seed.wrapping_add(1);
         let payload = parcel.payload.clone();
-        bench.counters.invoked(u64::from(payload.records()));
+        bench.counters.invoked.add(u64::from(payload.records()));
         self.flight = Some(Flight {
             parcel,
             delivery: Delivery::new(bench.settings.retry, self.seed),
@@ -340,7 +358,7 @@ impl Poller {
     }
 
     /// The invocation in flight was answered.
-    pub(super) fn on_answer(&mut self, answer: Answer, bench: &Bench<'_>) {
+    pub(super) fn on_answer(&mut self, answer: Answer, bench: &mut Bench<'_>) {
         let Some(flight) = self.flight.as_mut() else {
             debug_assert!(false, "an answer without an invocation");
             return;
@@ -348,31 +366,33 @@ impl Poller {
         flight.sent_at.get_or_insert(answer.started_at);
         let records = u64::from(flight.parcel.payload.records());
         let took = answer.done_at - answer.started_at;
-        bench.counters.invocation(&answer.outcome, took, records);
+        let outcome = &answer.outcome;
+        let success = matches!(outcome, Outcome::Success { .. });
+        bench.counters.on_invocation(outcome.number(), success, took, records);
         match flight.delivery.on_outcome(&answer.outcome, answer.done_at) {
             Plan::Done => self.complete(answer.done_at, bench),
             Plan::Retry { at } => {
                 log_failure(self.name, flight, &answer, at);
                 flight.retry_at = Some(at);
-                self.shed();
+                self.shed(bench.pool);
             }
         }
     }
 
     /// The batch in flight is delivered.
-    fn complete(&mut self, done_at: Nanos, bench: &Bench<'_>) {
+    fn complete(&mut self, done_at: Nanos, bench: &mut Bench<'_>) {
         let Some(flight) = self.flight.take() else { return };
-        let batch = &flight.parcel.batch;
-        for run in batch.runs() {
+        for run in flight.parcel.runs() {
             if let Some(owned) = self.partitions.get_mut(run.slot) {
                 ordered(owned.watermark.on_done(run.first, run.last), &bench.settings.topic, owned.partition);
             }
         }
         let now_ms = wall_ms();
-        bench.counters.delivered(flight.parcel.payload.entries().map(|entry| now_ms - entry.timestamp_ms));
+        bench.counters.on_delivered(flight.parcel.payload.entries().map(|entry| now_ms - entry.timestamp_ms));
         if let Some(observer) = bench.observer {
             observer.on_delivered(&BatchTrace {
-                batch,
+                batch: &flight.parcel.batch,
+                kept: flight.parcel.kept.as_deref(),
                 poller: self.name,
                 attempts: flight.delivery.attempts(),
                 encode: flight.parcel.encode,
@@ -384,14 +404,16 @@ impl Poller {
         if let Some(open) = self.open.as_mut() {
             open.on_idle(done_at);
         }
-        drop(flight);
+        let Parcel { batch, payload, .. } = flight.parcel;
+        drop(payload);
+        bench.pool.give_back(batch);
         if self.is_idle() {
             self.partitions.reclaim();
         }
     }
 
     /// Stops reading `partition` and takes its records out of everything that is not in flight.
-    pub(super) fn leave<Q: RecordQueue>(&mut self, partition: Partition, queue: &mut Q) {
+    pub(super) fn leave<Q: RecordQueue>(&mut self, partition: Partition, queue: &mut Q, pool: &mut Pool) {
         queue.discard(partition);
         let Some(slot) = self.partitions.leave(partition) else { return };
         // Whatever stopped the poller may be gone with the partition; if not, it stops again.
@@ -399,22 +421,24 @@ impl Poller {
         if let Some(open) = self.open.as_mut() {
             open.drop_partition(slot);
             if open.is_empty() {
-                self.open = None;
+                self.give_back_open(pool);
             }
         }
-        self.shed();
+        self.shed(pool);
     }
 
     /// Whether an invocation runs that carries records of `partition`.
     pub(super) fn carries(&self, partition: Partition) -> bool {
         let Some(slot) = self.partitions.find_leaving(partition) else { return false };
         self.flight.as_ref().is_some_and(|flight| {
-            flight.retry_at.is_none() && flight.parcel.batch.runs().iter().any(|run| run.slot == slot)
+            flight.retry_at.is_none() && flight.parcel.runs().any(|run| run.slot == slot)
         })
     }
 
-    /// Forgets a partition that [`Self::leave`] began to let go.
-    pub(super) fn forget(&mut self, partition: Partition) {
+    /// Forgets a partition that [`Self::leave`] began to let go, and what was read of it since:
+    /// were it assigned again, those records would stand before the ones it begins with.
+    pub(super) fn forget<Q: RecordQueue>(&mut self, partition: Partition, queue: &mut Q) {
+        queue.discard(partition);
         self.partitions.forget(partition);
         if self.is_idle() {
             self.partitions.reclaim();
@@ -423,13 +447,13 @@ impl Poller {
 
     /// Takes the records of leaving partitions out of the ready batch, and out of the one in
     /// flight while it waits to be tried again. Slices only: nothing is encoded again.
-    fn shed(&mut self) {
+    fn shed(&mut self, pool: &mut Pool) {
         if let Some(parcel) = self.ready.take() {
-            self.ready = without_leaving(parcel, &self.partitions);
+            self.ready = without_leaving(parcel, &self.partitions, pool);
         }
         if self.flight.as_ref().is_some_and(|flight| flight.retry_at.is_some())
             && let Some(Flight { parcel, delivery, handed_at, sent_at, retry_at }) = self.flight.take()
-            && let Some(parcel) = without_leaving(parcel, &self.partitions)
+            && let Some(parcel) = without_leaving(parcel, &self.partitions, pool)
         {
             self.flight = Some(Flight { parcel, delivery, handed_at, sent_at, retry_at });
         }
@@ -459,21 +483,27 @@ fn run_length<R: Record>(records: &[R]) -> usize {
 }
 
 /// `parcel` without the records of partitions that are leaving; `None` if no record is left.
-fn without_leaving(parcel: Parcel, partitions: &Partitions) -> Option<Parcel> {
-    let runs = parcel.batch.runs();
-    if runs.iter().all(|run| partitions.is_active(run.slot)) {
+fn without_leaving(parcel: Parcel, partitions: &Partitions, pool: &mut Pool) -> Option<Parcel> {
+    if parcel.runs().all(|run| partitions.is_active(run.slot)) {
         return Some(parcel);
     }
-    let mut kept = Vec::new();
-    let mut start = 0;
-    for run in runs {
-        let end = start + run.records;
-        if partitions.is_active(run.slot) {
-            kept.push(start..end);
-        }
-        start = end;
+    let kept: Vec<_> =
+        parcel.runs().filter(|run| partitions.is_active(run.slot)).map(|run| run.records.clone()).collect();
+    if kept.is_empty() {
+        let Parcel { batch, payload, .. } = parcel;
+        drop(payload);
+        pool.give_back(batch);
+        return None;
     }
-    (!kept.is_empty()).then(|| Parcel { payload: parcel.batch.part(kept), ..parcel })
+    Some(Parcel { payload: parcel.batch.part(kept.iter().cloned()), kept: Some(kept), ..parcel })
+}
+
+/// The runs of `batch` whose positions are in `kept`.
+pub(super) fn kept_runs<'a>(
+    batch: &'a SealedBatch,
+    kept: Option<&'a [Range<u32>]>,
+) -> impl Iterator<Item = &'a Run> {
+    batch.runs().iter().filter(move |run| kept.is_none_or(|kept| kept.contains(&run.records)))
 }
 
 fn log_failure(poller: usize, flight: &Flight, answer: &Answer, at: Nanos) {

@@ -9,9 +9,9 @@ use crossbeam::sync::Parker;
 use crate::commit::Cadence;
 use crate::ids::{Offset, Partition};
 use crate::payload::Pool;
-use crate::source::{CommitMode, Source, SourceError, SourceEvent, Start};
-use crate::telemetry::Shard;
-use crate::time::{Clock, Nanos};
+use crate::source::{CommitMode, Source, SourceError, SourceEvent, SourceState, Start};
+use crate::telemetry::{Link, Shard};
+use crate::time::{Clock, Nanos, wall_ms};
 
 use super::dispatch::Dispatch;
 use super::poller::{Bench, Poller};
@@ -128,14 +128,15 @@ impl<S: Source> ConsumerThread<S> {
                     self.cadence.on_committed(&offsets);
                     self.tell_committed(&offsets);
                 }
-                SourceEvent::Lag { partition, end } => self.counters.end_offset(partition, end),
+                SourceEvent::Lag { partition, end } => self.counters.on_end(partition, end),
                 SourceEvent::State(state) => {
                     tracing::info!(?state, "source");
-                    self.counters.state(state);
+                    self.counters.on_link(link(state), wall_ms());
                 }
                 SourceEvent::Problem(problem) => {
                     tracing::warn!("{problem}");
-                    self.counters.problem(&problem);
+                    self.counters.polling_errors.add(1);
+                    self.counters.on_problem(problem.to_string());
                 }
                 SourceEvent::Fatal(fatal) => {
                     tracing::error!("{fatal}");
@@ -151,7 +152,7 @@ impl<S: Source> ConsumerThread<S> {
         let mut any = false;
         while let Some(answer) = self.dispatch.answer() {
             let poller = answer.poller;
-            self.pollers[poller].on_answer(answer, &bench!(self));
+            self.pollers[poller].on_answer(answer, &mut bench!(self));
             any = true;
         }
         any
@@ -168,7 +169,7 @@ impl<S: Source> ConsumerThread<S> {
                     tracing::info!(partitions = %listed(&partitions), "leaving");
                     for &partition in &partitions {
                         for (number, poller) in self.pollers.iter_mut().enumerate() {
-                            poller.leave(partition, self.source.queue(number));
+                            poller.leave(partition, self.source.queue(number), &mut self.pool);
                         }
                     }
                 }
@@ -197,7 +198,7 @@ impl<S: Source> ConsumerThread<S> {
             })?;
             self.pollers[poller].partitions.add(&self.settings.topic, partition, start.offset);
             self.cadence.on_assigned(partition, start.offset, start.committed);
-            self.counters.committed(partition, start.offset);
+            self.counters.on_assigned(partition, start.offset);
         }
         tracing::info!(partitions = %listed(partitions), "assigned");
         Ok(())
@@ -214,11 +215,11 @@ impl<S: Source> ConsumerThread<S> {
             tracing::info!(partitions = %listed(partitions), "released");
         }
         for &partition in partitions {
-            for poller in &mut self.pollers {
-                poller.forget(partition);
+            for (number, poller) in self.pollers.iter_mut().enumerate() {
+                poller.forget(partition, self.source.queue(number));
             }
             self.cadence.on_revoked(partition);
-            self.counters.forget(partition);
+            self.counters.on_forgotten(partition);
         }
         self.source.release(partitions)
     }
@@ -271,14 +272,14 @@ impl<S: Source> ConsumerThread<S> {
 
     fn on_commit_failed(&mut self, error: &SourceError) {
         tracing::warn!("{error}; it is tried again with the next one");
-        self.counters.commit_failed();
+        self.counters.commit_errors.add(1);
         self.cadence.on_failed(self.clock.now());
     }
 
     fn tell_committed(&self, offsets: &[(Partition, Offset)]) {
         let now = self.clock.now();
         for &(partition, offset) in offsets {
-            self.counters.committed(partition, offset);
+            self.counters.on_committed(partition, offset);
             if let Some(observer) = &self.observer {
                 observer.on_committed(partition, offset, now);
             }
@@ -286,8 +287,8 @@ impl<S: Source> ConsumerThread<S> {
     }
 
     fn report(&self) {
-        self.counters.in_flight(self.pollers.iter().filter(|poller| poller.is_in_flight()).count());
-        self.counters.arena_bytes(self.pool.touched_bytes(), self.pool.in_use());
+        let in_flight = self.pollers.iter().filter(|poller| poller.is_in_flight()).count();
+        self.counters.set_gauges(in_flight, self.pool.touched_bytes(), self.pool.in_use());
     }
 
     fn sleep(&self, drain_until: Option<Nanos>) {
@@ -324,6 +325,14 @@ impl<S: Source> ConsumerThread<S> {
         }
         self.commit_and_wait(|_| true);
         self.source.close(CLOSE_DEADLINE);
+    }
+}
+
+fn link(state: SourceState) -> Link {
+    match state {
+        SourceState::Connecting => Link::Connecting,
+        SourceState::Connected => Link::Connected,
+        SourceState::Disconnected => Link::Disconnected,
     }
 }
 

@@ -12,6 +12,23 @@
 use crate::ids::{Offset, Partition};
 use crate::record::Record;
 
+#[cfg(feature = "kafka")]
+pub mod consumer;
+#[cfg(feature = "kafka")]
+mod context;
+#[cfg(feature = "kafka")]
+pub mod embedded;
+#[cfg(feature = "kafka")]
+pub mod probe;
+#[cfg(feature = "kafka")]
+pub mod queue;
+#[cfg(feature = "kafka")]
+mod rebalance;
+#[cfg(feature = "kafka")]
+pub mod settings;
+#[cfg(feature = "kafka")]
+mod statistics;
+
 /// The records that wait for one poller.
 ///
 /// The order of calls is: [`read`](Self::read) when nothing is pending, look at
@@ -183,6 +200,15 @@ pub enum SourceError {
         topic: String,
         /// As configured.
         bootstrap_servers: String,
+    },
+    /// The offset that was to be read is gone, and another was chosen.
+    #[error(
+        "{detail}; records between the two were deleted before they were read, or come again: check the \
+             topic's retention against the lag"
+    )]
+    OffsetLost {
+        /// Which partition, from where to where, and why.
+        detail: String,
     },
     /// A commit failed.
     #[error("commit refused: {reason}")]

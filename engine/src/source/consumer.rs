@@ -1,0 +1,518 @@
+//! A member of a consumer group: one librdkafka client, served by one thread.
+//!
+//! Records go past this file: each partition's queue is forwarded to a poller's [`KafkaQueue`].
+//! What comes through here are the client's own affairs: rebalances, the answers to commits,
+//! errors, statistics.
+//!
+//! librdkafka holds back **all** of a member's partitions from the moment it announces a rebalance
+//! until the answer ([`Source::assign`] or [`Source::release`]). A long drain is therefore paid
+//! for by partitions that stay, too.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::Offset as KafkaOffset;
+
+use super::context::{self, Context, Notice};
+use super::probe::{is_refusal, is_unreachable, refused, unknown_topic, unreachable};
+use super::queue::{Committer, Fault, FaultKind, KafkaQueue, list_of};
+use super::rebalance::{Change, Origin, Rebalances};
+use super::settings::{KafkaSettings, StartAt, Wake};
+use super::{CommitMode, RecordQueue, Source, SourceError, SourceEvent, SourceState};
+use crate::ids::{Offset, Partition};
+use crate::time::{Clock, Nanos};
+
+/// Callbacks served in one call of [`Source::serve`], at most: a flood of log lines must not keep
+/// the thread from its records.
+const SERVED_MAX: usize = 1000;
+/// How long to wait between two attempts at finding a partition's first offset.
+const LOOKUP_PAUSE: Duration = Duration::from_millis(100);
+/// How long a client may take to end if nobody called [`Source::close`].
+const DROP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Kafka as a [`Source`].
+///
+/// Wake-ups come for the client's affairs and for each queue, when it stops being empty. Dropping
+/// it is [`Source::close`] with 5 s.
+pub struct KafkaSource {
+    settings: KafkaSettings,
+    /// Before `client`: handles end before the client does.
+    queues: Vec<KafkaQueue>,
+    committer: Option<Committer>,
+    /// `None` once closed.
+    client: Option<Arc<BaseConsumer<Context>>>,
+    rebalances: Rebalances,
+    /// The state last announced; `None` before the first.
+    state: Option<SourceState>,
+    /// Events made outside of `serve`, for its next call.
+    waiting: Vec<SourceEvent>,
+    wake: Wake,
+}
+
+impl KafkaSource {
+    /// Makes the client and joins the group. Returns at once: everything that needs a broker
+    /// happens later. Ask [`probe`](super::probe::probe) first for errors that a person should see.
+    ///
+    /// `wake` is called from librdkafka's threads and must neither block nor call the source.
+    ///
+    /// # Errors
+    /// [`SourceError::Settings`] if the settings are refused.
+    pub fn new(settings: KafkaSettings, wake: Wake) -> Result<Self, SourceError> {
+        let refuse = |error: KafkaError| SourceError::Settings { reason: error.to_string() };
+        let context = Context::new(settings.topic.clone(), settings.token_provider.clone());
+        let mut client: BaseConsumer<Context> =
+            settings.consumer_config()?.create_with_context(context).map_err(refuse)?;
+        let on_event = Arc::clone(&wake);
+        client.set_nonempty_callback(move || on_event());
+        let client = Arc::new(client);
+        let queues = (0..settings.queues).map(|_| KafkaQueue::new(&client, Arc::clone(&wake))).collect();
+        let committer = Committer::new(&client);
+        client.subscribe(&[settings.topic.as_str()]).map_err(refuse)?;
+        Ok(Self {
+            settings,
+            queues,
+            committer,
+            client: Some(client),
+            rebalances: Rebalances::default(),
+            state: None,
+            waiting: Vec::new(),
+            wake,
+        })
+    }
+
+    fn client(&self) -> &BaseConsumer<Context> {
+        self.client.as_ref().expect("the client is there until close")
+    }
+
+    /// Polls the client until it has nothing more to say. Returns whether it must end.
+    fn poll(&mut self, events: &mut Vec<SourceEvent>) {
+        for _ in 0..SERVED_MAX {
+            let client = self.client.as_ref().expect("the client is there until close");
+            let before = client.context().served();
+            match client.poll(Duration::ZERO) {
+                None if client.context().served() == before => return,
+                None => {}
+                Some(Ok(message)) => {
+                    let partition = Partition(rdkafka::Message::partition(&message));
+                    self.rebalances.disown(partition);
+                    events.push(SourceEvent::Fatal(SourceError::Client {
+                        action: "reading records",
+                        reason: format!(
+                            "a record of partition {partition} came past its poller; nothing more of the \
+                             partition is committed, so that a restart reads it again"
+                        ),
+                    }));
+                }
+                Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                    let reason =
+                        client.client().fatal_error().map_or_else(|| code.to_string(), |(_, words)| words);
+                    events.push(SourceEvent::Fatal(SourceError::Client {
+                        action: "being a group member",
+                        reason,
+                    }));
+                }
+                // Told by the context already, with more words.
+                Some(Err(_)) => {}
+            }
+        }
+        // There may be more: come back without being woken for it.
+        (self.wake)();
+    }
+
+    fn on_notice(&mut self, notice: Notice, events: &mut Vec<SourceEvent>) {
+        match notice {
+            Notice::Assigned(partitions) => {
+                self.enter(SourceState::Connected, events);
+                self.rebalances.record_assigned(partitions);
+            }
+            Notice::Revoked { partitions, lost } => self.rebalances.record_revoked(partitions, lost),
+            Notice::Committed { offsets, refused } => {
+                if refused.is_none() && !offsets.is_empty() {
+                    self.enter(SourceState::Connected, events);
+                }
+                let error = refused.map(|reason| SourceError::Commit { reason });
+                events.push(SourceEvent::Committed { offsets, error });
+            }
+            Notice::Error { code: RDKafkaErrorCode::AllBrokersDown, .. } => {
+                self.enter(SourceState::Disconnected, events);
+            }
+            // Told again as a fatal error of the client.
+            Notice::Error { code: RDKafkaErrorCode::Fatal, .. } => {}
+            Notice::Error { code, reason } => {
+                events.push(SourceEvent::Problem(self.error(code, "talking to brokers", reason)))
+            }
+            Notice::OffsetReset(line) => {
+                events.push(SourceEvent::Problem(SourceError::OffsetLost { detail: line }))
+            }
+            Notice::Statistics(statistics) => {
+                if statistics.connected {
+                    self.enter(SourceState::Connected, events);
+                }
+                for (partition, end) in statistics.ends {
+                    if self.rebalances.owns(partition) {
+                        events.push(SourceEvent::Lag { partition, end });
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_fault(&mut self, fault: Fault, events: &mut Vec<SourceEvent>) {
+        let partition = fault.partition;
+        match fault.kind {
+            FaultKind::Fetch { code, reason } => {
+                let reason = format!("partition {partition}: {reason}");
+                events.push(SourceEvent::Problem(self.error(code, "fetching", reason)));
+            }
+            FaultKind::WentBack { expected, got } => {
+                events.push(SourceEvent::Problem(SourceError::OffsetLost {
+                    detail: format!(
+                        "{}[{partition}]: offset {expected} was next, but {got} came: the log was truncated, or \
+                         the topic was made anew",
+                        self.settings.topic
+                    ),
+                }));
+                self.rebalances.record_reset(partition);
+            }
+        }
+    }
+
+    fn error(&self, code: RDKafkaErrorCode, action: &'static str, reason: String) -> SourceError {
+        use RDKafkaErrorCode as Code;
+        match code {
+            code if is_refusal(code) => refused(&self.settings, reason),
+            code if is_unreachable(code) => unreachable(&self.settings, reason),
+            Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
+                unknown_topic(&self.settings)
+            }
+            _ => SourceError::Client { action, reason },
+        }
+    }
+
+    fn enter(&mut self, state: SourceState, events: &mut Vec<SourceEvent>) {
+        if self.state != Some(state) {
+            self.state = Some(state);
+            events.push(SourceEvent::State(state));
+        }
+    }
+
+    /// Looks for the first offsets until found or out of time.
+    fn find_starts(&self, partitions: &[Partition], origin: Origin) -> Result<Vec<Start>, SourceError> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let clock = Clock::start();
+        let deadline = clock.now() + self.settings.lookup_timeout;
+        loop {
+            match self.look_up(partitions, origin, &clock, deadline) {
+                Ok(starts) => return Ok(starts),
+                Err(error) if clock.now() + LOOKUP_PAUSE >= deadline => {
+                    let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+                    return Err(self.error(code, "finding the first offsets", error.to_string()));
+                }
+                // Waits, and records what happens meanwhile for the next `serve`.
+                Err(error) => {
+                    tracing::debug!(%error, "first offsets are not known yet");
+                    self.client().poll(LOOKUP_PAUSE);
+                }
+            }
+        }
+    }
+
+    fn look_up(
+        &self,
+        partitions: &[Partition],
+        origin: Origin,
+        clock: &Clock,
+        deadline: Nanos,
+    ) -> Result<Vec<Start>, KafkaError> {
+        let left = || deadline.since(clock.now()).max(LOOKUP_PAUSE);
+        let topic = &self.settings.topic;
+        let mut starts = Vec::with_capacity(partitions.len());
+        let mut unknown = partitions.to_vec();
+        // After a reset the committed offset is the one that is not to be had.
+        if origin == Origin::Group {
+            let all = list_of(topic, partitions.iter().map(|one| (*one, KafkaOffset::Invalid)));
+            for one in self.client().committed_offsets(all, left())?.elements() {
+                one.error()?;
+                if let KafkaOffset::Offset(offset) = one.offset() {
+                    starts.push(Start {
+                        partition: Partition(one.partition()),
+                        offset: Offset(offset),
+                        committed: true,
+                    });
+                }
+            }
+            unknown.retain(|partition| starts.iter().all(|start| start.partition != *partition));
+        }
+        let start_at = match origin {
+            Origin::Group => self.settings.start_at,
+            Origin::Reset => self.settings.start_at.after_loss(),
+        };
+        let mut wanted = match start_at {
+            StartAt::Earliest => KafkaOffset::Beginning,
+            StartAt::Latest => KafkaOffset::End,
+            StartAt::Timestamp(ms) => KafkaOffset::Offset(ms),
+        };
+        while !unknown.is_empty() {
+            // The protocol's special timestamps are librdkafka's special offsets.
+            let asked = list_of(topic, unknown.iter().map(|one| (*one, wanted)));
+            for one in self.client().offsets_for_times(asked, left())?.elements() {
+                one.error()?;
+                if let KafkaOffset::Offset(offset) = one.offset() {
+                    starts.push(Start {
+                        partition: Partition(one.partition()),
+                        offset: Offset(offset),
+                        committed: false,
+                    });
+                }
+            }
+            let before = unknown.len();
+            unknown.retain(|partition| starts.iter().all(|start| start.partition != *partition));
+            if wanted == KafkaOffset::End && unknown.len() == before && before > 0 {
+                return Err(KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset));
+            }
+            // No record as young as that: begin where the next one will be.
+            wanted = KafkaOffset::End;
+        }
+        Ok(starts)
+    }
+
+    /// Begins to fetch from `starts`.
+    fn begin(&self, starts: &[Start], origin: Origin) -> Result<(), KafkaError> {
+        let list = list_of(
+            &self.settings.topic,
+            starts.iter().map(|start| (start.partition, KafkaOffset::Offset(start.offset.0))),
+        );
+        match origin {
+            Origin::Group => context::answer(self.client(), true, &list),
+            Origin::Reset => {
+                for one in self.client().seek_partitions(list, self.settings.commit_timeout)?.elements() {
+                    one.error()?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Commits where reading begins. Else a crash before the first commit would begin at another
+    /// end of the log, and what was written in between would never be read.
+    fn pin(&mut self, starts: &[Start]) {
+        let new: Vec<_> = starts
+            .iter()
+            .filter(|start| !start.committed)
+            .map(|start| (start.partition, start.offset))
+            .collect();
+        if new.is_empty() {
+            return;
+        }
+        if let Err(error) = self.commit(&new, CommitMode::Sync) {
+            self.waiting.push(SourceEvent::Problem(error));
+        }
+    }
+
+    /// Ends the client: once, by `close` or by dropping.
+    fn shut_down(&mut self, deadline: Duration) {
+        let Some(client) = self.client.take() else { return };
+        let clock = Clock::start();
+        let end = clock.now() + deadline;
+        client.context().close();
+        self.answer_what_is_left(&client);
+        client.unsubscribe();
+        while clock.now() < end && client.assignment().is_ok_and(|assignment| assignment.count() > 0) {
+            client.poll(Duration::from_millis(10));
+        }
+        self.queues.clear();
+        self.committer = None;
+        // Ending waits for brokers, without limit. It gets a thread of its own, and is left to it
+        // when time is up: the process is about to end anyway.
+        let (done, ended) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("pelton-close".to_owned()).spawn(move || {
+            drop(client);
+            // Nobody listens any more if time was up.
+            let _ = done.send(());
+        });
+        let left = end.since(clock.now()).max(Duration::from_millis(100));
+        if thread.is_err() || ended.recv_timeout(left).is_err() {
+            tracing::warn!(
+                ?deadline,
+                "the Kafka client did not end in time and is abandoned; its group membership \
+                           ends with its session"
+            );
+        }
+    }
+
+    /// Answers what was announced and never answered: the client does not go on without.
+    fn answer_what_is_left(&mut self, client: &BaseConsumer<Context>) {
+        for notice in client.context().take() {
+            match notice {
+                Notice::Assigned(partitions) => self.rebalances.record_assigned(partitions),
+                Notice::Revoked { partitions, lost } => self.rebalances.record_revoked(partitions, lost),
+                _ => {}
+            }
+        }
+        while let Some((change, origin)) = self.rebalances.first() {
+            if origin == Origin::Group {
+                let (assigned, partitions) = match change {
+                    Change::Assigned(partitions) => (true, partitions),
+                    Change::Revoked { partitions, .. } => (false, partitions),
+                };
+                let list = self.list(partitions);
+                if let Err(error) = context::answer(client, assigned, &list) {
+                    tracing::debug!(%error, assigned, "last answer to a rebalance");
+                }
+            }
+            self.rebalances.answered();
+        }
+    }
+
+    fn list(&self, partitions: &[Partition]) -> TopicPartitionList {
+        list_of(&self.settings.topic, partitions.iter().map(|one| (*one, KafkaOffset::Invalid)))
+    }
+}
+
+/// Where a partition begins.
+struct Start {
+    partition: Partition,
+    offset: Offset,
+    /// By the group's committed offset, and not by the starting position.
+    committed: bool,
+}
+
+fn no_change_open(action: &'static str) -> SourceError {
+    SourceError::Client {
+        action,
+        reason: "no such change was announced, or it was answered before".to_owned(),
+    }
+}
+
+impl Source for KafkaSource {
+    type Queue = KafkaQueue;
+
+    fn serve(&mut self, events: &mut Vec<SourceEvent>) {
+        if self.state.is_none() {
+            self.enter(SourceState::Connecting, events);
+        }
+        events.append(&mut self.waiting);
+        self.poll(events);
+        for notice in self.client().context().take() {
+            self.on_notice(notice, events);
+        }
+        for at in 0..self.queues.len() {
+            for fault in self.queues[at].take_faults() {
+                self.on_fault(fault, events);
+            }
+        }
+        events.extend(self.rebalances.next_event());
+    }
+
+    fn queue(&mut self, poller: usize) -> &mut KafkaQueue {
+        &mut self.queues[poller]
+    }
+
+    fn assign(
+        &mut self,
+        routes: &[(Partition, usize)],
+        starts: &mut Vec<(Partition, Offset)>,
+    ) -> Result<(), SourceError> {
+        const ACTION: &str = "taking partitions";
+        let Some((Change::Assigned(partitions), origin)) = self.rebalances.open() else {
+            return Err(no_change_open(ACTION));
+        };
+        let partitions = partitions.clone();
+        let failed = |reason: String| SourceError::Client { action: ACTION, reason };
+        if self.rebalances.is_superseded() {
+            // Taken back already. The client is told both in order; nothing is routed.
+            if origin == Origin::Group {
+                context::answer(self.client(), true, &self.list(&partitions))
+                    .map_err(|error| failed(error.to_string()))?;
+            }
+            self.rebalances.answered();
+            return Ok(());
+        }
+        let found = self.find_starts(&partitions, origin)?;
+        for start in &found {
+            let poller =
+                routes.iter().find(|(partition, _)| *partition == start.partition).map(|(_, poller)| *poller);
+            let queue = poller
+                .and_then(|poller| self.queues.get_mut(poller))
+                .ok_or_else(|| failed(format!("partition {} has no route to a poller", start.partition)))?;
+            if !queue.route(&self.settings.topic, start.partition, start.offset) {
+                return Err(failed(format!("partition {} has no queue", start.partition)));
+            }
+        }
+        self.begin(&found, origin).map_err(|error| failed(error.to_string()))?;
+        self.rebalances.answered();
+        starts.extend(found.iter().map(|start| (start.partition, start.offset)));
+        self.pin(&found);
+        // The next change may have been announced while this one was open.
+        (self.wake)();
+        Ok(())
+    }
+
+    fn release(&mut self, partitions: &[Partition]) -> Result<(), SourceError> {
+        const ACTION: &str = "letting partitions go";
+        let Some((Change::Revoked { partitions: announced, .. }, origin)) = self.rebalances.open() else {
+            return Err(no_change_open(ACTION));
+        };
+        debug_assert!(
+            partitions.iter().all(|one| announced.contains(one)),
+            "{partitions:?} of {announced:?}"
+        );
+        let announced = announced.clone();
+        for queue in &mut self.queues {
+            for partition in &announced {
+                queue.discard(*partition);
+            }
+        }
+        let result = match origin {
+            Origin::Group => context::answer(self.client(), false, &self.list(&announced)),
+            Origin::Reset => Ok(()),
+        };
+        self.rebalances.answered();
+        (self.wake)();
+        result.map_err(|error| SourceError::Client { action: ACTION, reason: error.to_string() })
+    }
+
+    fn commit(&mut self, offsets: &[(Partition, Offset)], mode: CommitMode) -> Result<(), SourceError> {
+        // The broker checks who commits, not what it owns: a stale commit would take the group
+        // back. So nothing leaves here that is not ours at this moment.
+        let lost = self.client().assignment_lost();
+        let owned: Vec<_> = offsets
+            .iter()
+            .filter(|(partition, _)| !lost && self.rebalances.owns(*partition))
+            .map(|(partition, offset)| (*partition, KafkaOffset::Offset(offset.0)))
+            .collect();
+        if owned.is_empty() {
+            if mode == CommitMode::Async {
+                self.waiting.push(SourceEvent::Committed { offsets: Vec::new(), error: None });
+                (self.wake)();
+            }
+            return Ok(());
+        }
+        let list = list_of(&self.settings.topic, owned);
+        let committer = self
+            .committer
+            .as_ref()
+            .ok_or_else(|| SourceError::Commit { reason: "the client has no group".to_owned() })?;
+        match mode {
+            CommitMode::Async => committer.send(&list).map_err(|code| code.to_string()),
+            CommitMode::Sync => committer.send_and_wait(&list, self.settings.commit_timeout),
+        }
+        .map_err(|reason| SourceError::Commit { reason })
+    }
+
+    fn close(mut self, deadline: Duration) {
+        self.shut_down(deadline);
+    }
+}
+
+impl Drop for KafkaSource {
+    fn drop(&mut self) {
+        self.shut_down(DROP_DEADLINE);
+    }
+}
