@@ -16,6 +16,7 @@ pub mod source;
 pub mod payload;
 pub mod batch;
 pub mod deliver;
+#[cfg(feature = "runtime")]
 pub mod invoke;
 pub mod commit;
 

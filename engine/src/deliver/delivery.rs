@@ -103,7 +103,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    const SUCCESS: Outcome = Outcome::Success { response_bytes: 2 };
+    const SUCCESS: Outcome = Outcome::Success { response_bytes: 2, response: bytes::Bytes::new() };
     const NOW: Nanos = Nanos(1_000_000_000);
 
     fn unreachable() -> Outcome {

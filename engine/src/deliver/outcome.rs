@@ -3,6 +3,8 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 /// How much of a text that came from outside (a function's error message, a proxy's words) is
 /// shown. The rest of it is replaced by `…`.
 pub const TEXT_CHARS_MAX: usize = 512;
@@ -19,6 +21,8 @@ pub enum Outcome {
     Success {
         /// The response body's length.
         response_bytes: usize,
+        /// The response body, if it was asked for (`FunctionResponseTypes`); else empty.
+        response: Bytes,
     },
     /// The function ran and failed: HTTP 200 with `X-Amz-Function-Error`. A function that runs
     /// into its own timeout ends so too, as an unhandled error.
@@ -157,7 +161,7 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Success { response_bytes } => write!(f, "success ({response_bytes} B returned)"),
+            Self::Success { response_bytes, .. } => write!(f, "success ({response_bytes} B returned)"),
             Self::FunctionError { kind, error_type, message } => {
                 write!(f, "function error ({})", Line(kind.as_str()))?;
                 details(f, error_type.as_deref(), message.as_deref())
@@ -215,7 +219,7 @@ mod tests {
 
     fn one_of_each() -> [Outcome; 7] {
         [
-            Outcome::Success { response_bytes: 4 },
+            Outcome::Success { response_bytes: 4, response: Bytes::new() },
             Outcome::FunctionError {
                 kind: FunctionErrorKind::Unhandled,
                 error_type: Some("Runtime.ExitError".into()),
