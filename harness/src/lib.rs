@@ -4,10 +4,19 @@
 
 pub mod workload;
 
-pub mod audit;
 pub mod ledger;
-pub mod measure;
-pub mod memory;
 pub mod load;
+pub mod memory;
+pub mod topic;
+
+pub mod audit;
+pub mod measure;
+pub mod meter;
+pub mod subject;
+
+pub mod run;
+
+pub mod allocator;
+pub mod cli;
 pub mod report;
 pub mod result;

@@ -1,1 +1,19 @@
-fn main() {}
+//! The binary `pelton-harness`: arguments in, exit code out.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use pelton_harness::cli::Arguments;
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    pelton_harness::allocator::tune();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")))
+        .with_writer(std::io::stderr)
+        .init();
+    ExitCode::from(Arguments::parse().act())
+}

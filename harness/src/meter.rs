@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
-use pelton::batch::{FlushCause, SealedBatch};
+use pelton::batch::FlushCause;
 use pelton::ids::{Offset, Partition};
 use pelton::pipeline::{BatchTrace, Observer};
 use pelton::time::Nanos;
@@ -111,14 +111,14 @@ impl Observer for MeterTap {
         self.note(Note::Delivered(Delivered {
             poller: trace.poller,
             attempts: trace.attempts,
-            records: trace.batch.records(),
+            records: trace.runs().map(|run| run.records.end - run.records.start).sum(),
             payload_bytes: trace.batch.whole().len(),
             cause: trace.batch.cause(),
             sealed_at: trace.batch.sealed_at(),
             encode: trace.encode,
             sent_at: trace.sent_at,
             done_at: trace.done_at,
-            runs: polled(trace.batch),
+            runs: polled(trace),
         }));
     }
 
@@ -137,27 +137,32 @@ impl MeterTap {
     }
 }
 
-/// The batch's runs, cut where offsets jump.
-fn polled(batch: &SealedBatch) -> Vec<Polled> {
-    let mut polled = Vec::with_capacity(batch.runs().len());
-    let mut gaps = false;
-    for run in batch.runs() {
+/// What was delivered, cut where offsets jump.
+fn polled(trace: &BatchTrace<'_>) -> Vec<Polled> {
+    let mut polled = Vec::with_capacity(trace.batch.runs().len());
+    let mut jumps = false;
+    for run in trace.runs() {
         let offsets = run.first.0..run.last.0 + 1;
-        gaps |= offsets.end - offsets.start != i64::from(run.records.end - run.records.start);
+        jumps |= offsets.end - offsets.start != i64::from(run.records.end - run.records.start);
         polled.push(Polled { partition: index(run.partition), offsets, at: run.polled_at });
     }
-    if !gaps {
+    if !jumps {
         return polled;
     }
+    // Never on a topic that only the loader writes to, so this may take its time.
     let mut cut: Vec<Polled> = Vec::new();
-    for entry in batch.entries() {
-        let (partition, offset) = (index(entry.partition), entry.offset.0);
-        match cut.last_mut() {
-            Some(last) if last.partition == partition && last.offsets.end == offset => last.offsets.end += 1,
-            _ => {
-                let run = batch.runs().iter().find(|run| run.records.contains(&entry.position));
-                let at = run.map_or(batch.opened_at(), |run| run.polled_at);
-                cut.push(Polled { partition, offsets: offset..offset + 1, at });
+    for run in trace.runs() {
+        let partition = index(run.partition);
+        for entry in trace.batch.entries().filter(|entry| run.records.contains(&entry.position)) {
+            match cut.last_mut() {
+                Some(last) if last.partition == partition && last.offsets.end == entry.offset.0 => {
+                    last.offsets.end += 1;
+                }
+                _ => cut.push(Polled {
+                    partition,
+                    offsets: entry.offset.0..entry.offset.next().0,
+                    at: run.polled_at,
+                }),
             }
         }
     }
@@ -190,8 +195,9 @@ impl Meter {
             stalls: AtomicU64::new(0),
         });
         let measured = Measured::new(starts, origin, Arc::clone(&progress));
-        let thread =
-            std::thread::Builder::new().name("harness-meter".into()).spawn(move || watch(&inbox, measured))?;
+        let thread = std::thread::Builder::new()
+            .name("harness-meter".into())
+            .spawn(move || watch(&inbox, measured))?;
         Ok(Self { notes, progress, thread })
     }
 
@@ -223,7 +229,9 @@ fn watch(inbox: &Receiver<Note>, mut measured: Measured) -> Measured {
     for note in inbox {
         match note {
             Note::Delivered(batch) => measured.on_delivered(&batch),
-            Note::Committed { partition, offset, at } => measured.on_committed(index(partition), offset.0, at),
+            Note::Committed { partition, offset, at } => {
+                measured.on_committed(index(partition), offset.0, at)
+            }
             Note::Stop => break,
         }
     }
@@ -369,7 +377,8 @@ impl Measured {
         self.batches.payload_bytes += batch.payload_bytes as u64;
         *self.batches.causes.entry(batch.cause.label()).or_default() += 1;
         let (least, most) = self.batches.payload_bytes_range.unwrap_or((usize::MAX, 0));
-        self.batches.payload_bytes_range = Some((least.min(batch.payload_bytes), most.max(batch.payload_bytes)));
+        self.batches.payload_bytes_range =
+            Some((least.min(batch.payload_bytes), most.max(batch.payload_bytes)));
     }
 
     fn on_committed(&mut self, partition: usize, offset: i64, at: Nanos) {

@@ -75,6 +75,15 @@ impl<'t> Call<'t> {
         value.parse().map(Some).map_err(|_| self.wrong())
     }
 
+    /// As [`Self::take_if_given`], by name only.
+    pub(crate) fn take_named<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, LawError> {
+        let Some(at) = self.arguments.iter().position(|argument| argument.0 == Some(name)) else {
+            return Ok(None);
+        };
+        let (_, value) = self.arguments.remove(at);
+        value.parse().map(Some).map_err(|_| self.wrong())
+    }
+
     /// `law`, if every argument was taken.
     pub(crate) fn finish<T>(&self, law: T) -> Result<T, LawError> {
         if self.arguments.is_empty() { Ok(law) } else { Err(self.wrong()) }

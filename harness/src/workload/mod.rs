@@ -1,6 +1,7 @@
 //! What is sent, and when: pure, seeded, the same on every machine.
 
 pub mod arrival;
+pub mod function;
 mod grammar;
 pub mod keys;
 pub mod partitions;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::arrival::Arrival;
+use super::function::StubLaw;
 use super::keys::{HeaderLaw, KeyLaw};
 use super::partitions::PartitionLaw;
 use super::values::{Content, SizeLaw};
@@ -105,10 +106,10 @@ pub struct MappingSpec {
 }
 
 /// What is invoked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum FunctionSpec {
     /// A stub in process, by its law.
-    Stub(String),
+    Stub(StubLaw),
     /// A Lambda-compatible endpoint.
     Endpoint {
         /// Its address.

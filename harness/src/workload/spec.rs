@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::arrival::Arrival;
+use super::function::StubLaw;
 use super::keys::{HeaderLaw, KeyLaw};
 use super::partitions::PartitionLaw;
 use super::scenario::{Compression, End, FunctionSpec, MappingSpec, Scenario, SourceSpec, Workload};
@@ -125,11 +126,12 @@ pub struct Spec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit_interval: Option<Span>,
 
-    /// The function in process: null, fixed(50ms), log-normal(..), with faults; see
-    /// `pelton-harness stub --help` [default: null].
+    /// The function in process: null, fixed(50ms), log-normal(median=20ms, sigma=0.5); any of them
+    /// with verify=true, function-errors=0.01, throttles=0.01, service-faults=0.01,
+    /// per-record=2us, concurrency=8 [default: null].
     #[arg(long, value_name = "LAW", help_heading = "Function", conflicts_with = "endpoint")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub stub: Option<String>,
+    pub stub: Option<StubLaw>,
     /// A Lambda-compatible endpoint instead, `http://host:port`.
     #[arg(long, value_name = "URL", help_heading = "Function")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -349,7 +351,7 @@ impl Spec {
                 url: url.clone(),
                 function: self.function.clone().unwrap_or_else(|| "function".to_owned()),
             }),
-            (stub, None) => Ok(FunctionSpec::Stub(stub.clone().unwrap_or_else(|| "null".to_owned()))),
+            (stub, None) => Ok(FunctionSpec::Stub(stub.clone().unwrap_or_default())),
         }
     }
 }
@@ -386,7 +388,7 @@ mod tests {
         assert_eq!(scenario.source, SourceSpec::Embedded);
         assert_eq!(scenario.end, End::After(Duration::from_secs(15)));
         assert_eq!(scenario.mapping.batch_size, 100);
-        assert_eq!(scenario.function, FunctionSpec::Stub("null".into()));
+        assert_eq!(scenario.function, FunctionSpec::Stub(StubLaw::default()));
     }
 
     #[test]
