@@ -417,7 +417,7 @@ impl Source for KafkaSource {
     fn assign(
         &mut self,
         routes: &[(Partition, usize)],
-        starts: &mut Vec<super::Start>,
+        starts: &mut Vec<(Partition, Offset)>,
     ) -> Result<(), SourceError> {
         const ACTION: &str = "taking partitions";
         let Some((Change::Assigned(partitions), origin)) = self.rebalances.open() else {
@@ -447,11 +447,7 @@ impl Source for KafkaSource {
         }
         self.begin(&found, origin).map_err(|error| failed(error.to_string()))?;
         self.rebalances.answered();
-        starts.extend(found.iter().map(|start| super::Start {
-            partition: start.partition,
-            offset: start.offset,
-            committed: start.committed.then_some(start.offset),
-        }));
+        starts.extend(found.iter().map(|start| (start.partition, start.offset)));
         self.pin(&found);
         // The next change may have been announced while this one was open.
         (self.wake)();
