@@ -11,6 +11,8 @@ pub mod record;
 pub mod time;
 pub mod telemetry;
 
+pub mod mapping;
+
 // The street.
 pub mod source;
 pub mod payload;

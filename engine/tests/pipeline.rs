@@ -18,7 +18,7 @@ use pelton::pipeline::{BatchTrace, Engine, EngineHandle, EngineSettings, Observe
 use pelton::source::{CommitMode, SourceEvent};
 use pelton::time::{Clock, Nanos};
 
-const OK: Outcome = Outcome::Success { response_bytes: 0 };
+const OK: Outcome = Outcome::Success { response_bytes: 0, response: bytes::Bytes::new() };
 /// No test takes this long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 

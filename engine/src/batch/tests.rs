@@ -175,7 +175,7 @@ fn a_dropped_partition_leaves_no_trace_in_the_event() {
     assert_eq!(batch.records(), 3);
     append(&mut batch, &mut pool, 1, &[Sample::plain(9, 5)], 9);
     let bytes = batch.payload_bytes();
-    let sealed = batch.seal(FlushCause::Revoked, Nanos(9));
+    let sealed = batch.seal(FlushCause::Drain, Nanos(9));
     let mut left: Vec<(i32, Sample)> = records.into_iter().filter(|(partition, _)| *partition != 0).collect();
     left.push((1, Sample::plain(9, 5)));
     assert_eq!(text(&sealed.whole()), expected(&left, 0..4));

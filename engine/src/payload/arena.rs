@@ -1,12 +1,13 @@
 //! The buffer in which an open batch's records are written.
 
+use super::kernel::SPILL_BYTES;
 use memmap2::{Advice, MmapMut, MmapOptions};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes behind the payload limit that wide stores may spill into.
-pub(crate) const SLACK_BYTES: usize = 256;
+/// Bytes behind the last record that wide stores may spill into.
+pub(crate) const SLACK_BYTES: usize = SPILL_BYTES;
 
 /// The unit in which an arena's first bytes are granted.
 const STEP_BYTES: usize = 256 << 10;

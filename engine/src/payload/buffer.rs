@@ -2,6 +2,7 @@
 //! partitions. All of it is allocated once and used again and again.
 
 use super::arena::{Arena, Charge};
+use super::stamp::Stamp;
 use super::template::Template;
 use super::writer::{RunOut, Written};
 use crate::ids::{Offset, Partition, Slot};
@@ -69,6 +70,8 @@ pub(crate) struct Buffer {
     pub(crate) places: Vec<Place>,
     /// Per slot the position in `places`, or [`NO_PLACE`]. As long as the highest slot ever met.
     place_of_slot: Vec<u32>,
+    /// That of the last run's partition.
+    stamp: Stamp,
     pub(crate) charge: Charge,
 }
 
@@ -98,6 +101,7 @@ impl Buffer {
             runs: Vec::with_capacity(records_max),
             places: Vec::new(),
             place_of_slot: Vec::new(),
+            stamp: Stamp::EMPTY,
             charge,
         })
     }
@@ -126,6 +130,7 @@ impl Buffer {
             exact,
             index: &mut self.index[self.records..],
             start: self.used as u32,
+            stamp: &mut self.stamp,
         }
     }
 

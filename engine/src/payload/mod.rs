@@ -8,14 +8,17 @@
 mod arena;
 mod base64;
 mod buffer;
+mod cursor;
 mod decimal;
 mod envelope;
 mod escape;
 mod headers;
+mod kernel;
 mod pool;
 pub mod reference;
 #[cfg(test)]
 pub(crate) mod samples;
+mod stamp;
 mod template;
 mod tier;
 mod writer;

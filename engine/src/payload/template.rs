@@ -3,11 +3,14 @@
 use super::escape;
 use crate::ids::{Partition, Topic};
 use bytes::Bytes;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The constant text of one partition's records. Made when the partition is assigned; appending a
 /// run to a batch then costs no formatting and no allocation.
 #[derive(Clone, Debug)]
 pub struct Template {
+    /// Templates with one id have the same text.
+    id: u64,
     partition: Partition,
     /// `,{"topic":"t","partition":0,"offset":`
     prefix: Box<[u8]>,
@@ -35,14 +38,20 @@ impl Template {
         key.extend_from_slice(number.as_bytes());
         key.extend_from_slice(b"\":[");
 
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         // An owner, because the first clone of `Bytes::from(vec)` allocates.
-        Self { partition, prefix: prefix.into_boxed_slice(), key: Bytes::from_owner(key) }
+        Self { id, partition, prefix: prefix.into_boxed_slice(), key: Bytes::from_owner(key) }
     }
 
     /// The partition whose records these are.
     #[must_use]
     pub const fn partition(&self) -> Partition {
         self.partition
+    }
+
+    pub(crate) const fn id(&self) -> u64 {
+        self.id
     }
 
     pub(crate) fn prefix(&self) -> &[u8] {

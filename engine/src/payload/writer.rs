@@ -1,14 +1,16 @@
 //! Records to JSON, a run at a time.
 
-use super::base64::base64_len;
+use super::base64::{avx2::Avx2, avx512::Avx512, base64_len, portable::Portable};
 use super::buffer::IndexEntry;
+use super::cursor::{Body, Cursor};
 use super::decimal::decimal_len;
-use super::escape::escaped_len;
-use super::headers::numbers_len;
+use super::escape::{ESCAPED_BYTES_MAX, escaped_len};
+use super::headers::{NUMBER_BYTES_MAX, numbers_len};
+use super::kernel::Kernel;
+use super::stamp::Stamp;
 use super::template::Template;
 use super::tier::Tier;
-use crate::ids::Topic;
-use crate::record::Record;
+use crate::record::{Header, Record};
 
 /// No record is shorter than this.
 pub(crate) const RECORD_BYTES_MIN: usize =
@@ -18,17 +20,19 @@ pub(crate) const RECORD_BYTES_MIN: usize =
 /// Where a run is written.
 #[derive(Debug)]
 pub(crate) struct RunOut<'b> {
-    /// The arena from the first free byte on, as far as it is granted; the last
-    /// [`SLACK_BYTES`](super::arena::SLACK_BYTES) are for stores that spill.
+    /// The arena from the first free byte on, as far as it is granted. The last
+    /// [`SPILL_BYTES`](super::kernel::SPILL_BYTES) are not for records.
     pub(crate) bytes: &'b mut [u8],
     /// At most so many bytes may become records.
     pub(crate) room: usize,
-    /// The records were sized exactly and fit: write them all.
+    /// Size headers exactly before they are written, instead of by an upper bound: for records
+    /// that are known to fit, and only just.
     pub(crate) exact: bool,
-    /// One entry per record of the run, at least.
+    /// One entry per record that may be written.
     pub(crate) index: &'b mut [IndexEntry],
     /// Where `bytes` begins in the arena.
     pub(crate) start: u32,
+    pub(crate) stamp: &'b mut Stamp,
 }
 
 /// How much of a run was written.
@@ -54,40 +58,124 @@ pub fn encoded_len<R: Record>(template: &Template, record: &R) -> usize {
         + r#","headers":[]}"#.len();
     let mut comma = 0;
     for header in record.headers() {
-        bytes += comma + r#"{"":[]}"#.len() + escaped_len(header.name);
-        bytes += header.value.map_or(0, numbers_len);
+        bytes += comma + header_len_exact(&header);
         comma = 1;
     }
     bytes
 }
 
-/// Writes records as long as they fit and returns how many did.
+/// A header's `{"name":[…]}`.
+fn header_len_exact(header: &Header<'_>) -> usize {
+    r#"{"":[]}"#.len() + escaped_len(header.name) + header.value.map_or(0, numbers_len)
+}
+
+/// The most that [`header_len_exact`] can be.
+fn header_len_max(header: &Header<'_>) -> usize {
+    r#"{"":[]}"#.len()
+        + ESCAPED_BYTES_MAX * header.name.len()
+        + NUMBER_BYTES_MAX * header.value.map_or(0, <[u8]>::len)
+}
+
+/// Writes records as long as they surely fit, and returns how many did.
 pub(crate) fn write_run<R: Record>(
-    _tier: Tier,
+    tier: Tier,
     template: &Template,
     records: &[R],
     out: RunOut<'_>,
 ) -> Written {
+    #[cfg(target_arch = "x86_64")]
+    #[expect(unsafe_code, reason = "the functions of a tier run where the tier does")]
+    match tier {
+        // SAFETY: a tier other than the portable one comes from `Tier::best` or is checked by
+        // `Pool::with_tier`, so the CPU has its features.
+        Tier::Avx512 => return unsafe { write_run_avx512(template, records, out) },
+        // SAFETY: as above.
+        Tier::Avx2 => return unsafe { write_run_avx2(template, records, out) },
+        Tier::Portable => {}
+    }
+    write_run_with::<Portable, R>(template, records, out)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx2,bmi1,bmi2,popcnt,lzcnt")]
+fn write_run_avx512<R: Record>(template: &Template, records: &[R], out: RunOut<'_>) -> Written {
+    write_run_with::<Avx512, R>(template, records, out)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt")]
+fn write_run_avx2<R: Record>(template: &Template, records: &[R], out: RunOut<'_>) -> Written {
+    write_run_with::<Avx2, R>(template, records, out)
+}
+
+/// The loop of every tier. Inlined into a function that has the tier's features, so that the
+/// kernels are inlined in turn and their constants stay in registers from record to record.
+#[inline(always)]
+fn write_run_with<K: Kernel, R: Record>(template: &Template, records: &[R], out: RunOut<'_>) -> Written {
+    let mut cursor = Cursor::new(out.bytes, out.room);
     let mut written = Written::default();
-    let prefix = std::str::from_utf8(template.prefix()).unwrap_or_default();
-    let topic: String = prefix
-        .strip_prefix(r#",{"topic":"#)
-        .and_then(|rest| rest.rsplit_once(r#","partition""#))
-        .and_then(|(topic, _)| serde_json::from_str(topic).ok())
-        .unwrap_or_default();
-    for record in records {
-        let json = format!(",{}", super::reference::record_json(&Topic::new(&topic), record));
-        if written.bytes + json.len() > out.room {
+    out.stamp.prepare(template);
+    for (record, entry) in records.iter().zip(out.index) {
+        if !write_record::<K, R>(&mut cursor, out.stamp, template, record, out.exact) {
+            // Where the cursor stands now does not matter: the next run begins at what counts.
             break;
         }
-        out.bytes[written.bytes..][..json.len()].copy_from_slice(json.as_bytes());
-        out.index[written.records] = IndexEntry {
+        *entry = IndexEntry {
             offset: record.offset().0,
             timestamp_ms: record.timestamp_ms(),
             start: out.start + written.bytes as u32,
         };
         written.records += 1;
-        written.bytes += json.len();
+        written.bytes = cursor.written();
     }
     written
+}
+
+/// Writes one record, or finds that it may not fit; what it wrote until then does not count.
+#[inline(always)]
+#[expect(unsafe_code, reason = "the cursor is told that there is room, after asking it")]
+fn write_record<K: Kernel, R: Record>(
+    cursor: &mut Cursor<'_>,
+    stamp: &mut Stamp,
+    template: &Template,
+    record: &R,
+    exact: bool,
+) -> bool {
+    let body = Body {
+        offset: record.offset().0,
+        timestamp_ms: record.timestamp_ms(),
+        key: record.key(),
+        value: record.value(),
+    };
+    let timestamp_type = record.timestamp_type();
+    if !stamp.fits(body.offset, body.timestamp_ms, timestamp_type) {
+        stamp.render(template, body.offset, body.timestamp_ms, timestamp_type);
+    }
+    // Exact but for the headers' contents, so that nothing is lost where there are none.
+    if cursor.left() < body.len(stamp) + r#","headers":[]}"#.len() {
+        return false;
+    }
+    // SAFETY: there is room for the body, as just asked, and the caller runs `K`'s tier.
+    unsafe { cursor.put_body::<K>(stamp, template, &body) };
+    let mut headers = record.headers();
+    let Some(first) = headers.next() else {
+        // SAFETY: was part of what was asked for.
+        unsafe { cursor.put(br#","headers":[]}"#) };
+        return true;
+    };
+    // SAFETY: was part of what was asked for.
+    unsafe { cursor.put(br#","headers":["#) };
+    let mut next = Some(first);
+    while let Some(header) = next {
+        let bytes = if exact { header_len_exact(&header) } else { header_len_max(&header) };
+        if cursor.left() < bytes + "]}".len() {
+            return false;
+        }
+        // SAFETY: there is room for the header and two bytes more, as just asked.
+        unsafe { cursor.put_header::<K>(&header) };
+        next = headers.next();
+    }
+    // SAFETY: every header leaves a comma, and had room for two bytes behind its text.
+    unsafe { cursor.end_headers() };
+    true
 }

@@ -191,11 +191,8 @@ impl<S: Source> ConsumerThread<S> {
         }
         self.source.assign(routes, starts)?;
         for &(partition, poller) in routes.iter() {
-            let start = starts.iter().find(|start| start.partition == partition);
-            let start = start.ok_or_else(|| SourceError::Client {
-                action: "assign",
-                reason: format!("the source does not say where partition {partition} starts"),
-            })?;
+            // One without a start was taken back before it could be read; its revocation follows.
+            let Some(start) = starts.iter().find(|start| start.partition == partition) else { continue };
             self.pollers[poller].partitions.add(&self.settings.topic, partition, start.offset);
             self.cadence.on_assigned(partition, start.offset, start.committed);
             self.counters.on_assigned(partition, start.offset);

@@ -22,7 +22,7 @@ use super::probe::{is_refusal, is_unreachable, refused, unknown_topic, unreachab
 use super::queue::{Committer, Fault, FaultKind, KafkaQueue, list_of};
 use super::rebalance::{Change, Origin, Rebalances};
 use super::settings::{KafkaSettings, StartAt, Wake};
-use super::{CommitMode, RecordQueue, Source, SourceError, SourceEvent, SourceState};
+use super::{CommitMode, RecordQueue, Source, SourceError, SourceEvent, SourceState, Start};
 use crate::ids::{Offset, Partition};
 use crate::time::{Clock, Nanos};
 
@@ -243,7 +243,7 @@ impl KafkaSource {
                     starts.push(Start {
                         partition: Partition(one.partition()),
                         offset: Offset(offset),
-                        committed: true,
+                        committed: Some(Offset(offset)),
                     });
                 }
             }
@@ -267,7 +267,7 @@ impl KafkaSource {
                     starts.push(Start {
                         partition: Partition(one.partition()),
                         offset: Offset(offset),
-                        committed: false,
+                        committed: None,
                     });
                 }
             }
@@ -301,17 +301,22 @@ impl KafkaSource {
 
     /// Commits where reading begins. Else a crash before the first commit would begin at another
     /// end of the log, and what was written in between would never be read.
-    fn pin(&mut self, starts: &[Start]) {
+    fn pin(&mut self, starts: &mut [Start]) {
         let new: Vec<_> = starts
             .iter()
-            .filter(|start| !start.committed)
+            .filter(|start| start.committed.is_none())
             .map(|start| (start.partition, start.offset))
             .collect();
         if new.is_empty() {
             return;
         }
-        if let Err(error) = self.commit(&new, CommitMode::Sync) {
-            self.waiting.push(SourceEvent::Problem(error));
+        match self.commit(&new, CommitMode::Sync) {
+            Ok(()) => {
+                for start in starts {
+                    start.committed = Some(start.committed.unwrap_or(start.offset));
+                }
+            }
+            Err(error) => self.waiting.push(SourceEvent::Problem(error)),
         }
     }
 
@@ -375,14 +380,6 @@ impl KafkaSource {
     }
 }
 
-/// Where a partition begins.
-struct Start {
-    partition: Partition,
-    offset: Offset,
-    /// By the group's committed offset, and not by the starting position.
-    committed: bool,
-}
-
 fn no_change_open(action: &'static str) -> SourceError {
     SourceError::Client {
         action,
@@ -417,7 +414,7 @@ impl Source for KafkaSource {
     fn assign(
         &mut self,
         routes: &[(Partition, usize)],
-        starts: &mut Vec<(Partition, Offset)>,
+        starts: &mut Vec<Start>,
     ) -> Result<(), SourceError> {
         const ACTION: &str = "taking partitions";
         let Some((Change::Assigned(partitions), origin)) = self.rebalances.open() else {
@@ -434,7 +431,7 @@ impl Source for KafkaSource {
             self.rebalances.answered();
             return Ok(());
         }
-        let found = self.find_starts(&partitions, origin)?;
+        let mut found = self.find_starts(&partitions, origin)?;
         for start in &found {
             let poller =
                 routes.iter().find(|(partition, _)| *partition == start.partition).map(|(_, poller)| *poller);
@@ -447,8 +444,8 @@ impl Source for KafkaSource {
         }
         self.begin(&found, origin).map_err(|error| failed(error.to_string()))?;
         self.rebalances.answered();
-        starts.extend(found.iter().map(|start| (start.partition, start.offset)));
-        self.pin(&found);
+        self.pin(&mut found);
+        starts.append(&mut found);
         // The next change may have been announced while this one was open.
         (self.wake)();
         Ok(())

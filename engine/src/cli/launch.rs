@@ -1,0 +1,247 @@
+//! From a valid mapping to a running engine, and to its end.
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::batch::BatchLimits;
+use crate::deliver::RetryPolicy;
+use crate::invoke::{InvokeError, LambdaInvoker, LambdaSettings, Signing};
+use crate::mapping::{self, Mapping, StartingPosition};
+use crate::payload::Envelope;
+use crate::pipeline::{Engine, EngineError, EngineHandle, EngineSettings, Oversized};
+use crate::source::{GroupProtocol, KafkaSettings, KafkaSource, SourceError, StartAt, probe};
+use crate::telemetry::{Status, serve_metrics};
+use crate::time::Clock;
+
+/// How long the brokers have to answer before the engine starts.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often the status line is drawn, and threads are looked after.
+const TICK: Duration = Duration::from_millis(500);
+/// What a shell says of a process that SIGINT ended.
+const INTERRUPTED: u8 = 130;
+
+/// Why an engine could not be started, or did not end well.
+#[derive(Debug, thiserror::Error)]
+enum LaunchError {
+    #[error(transparent)]
+    Invoke(#[from] InvokeError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("metrics_address {address}: {reason}; give another ip:port, or off")]
+    Metrics { address: std::net::SocketAddr, reason: std::io::Error },
+    #[error("{what}: {reason}")]
+    System { what: &'static str, reason: std::io::Error },
+}
+
+/// Runs `mapping` until it is told to stop (SIGTERM, SIGINT). Exit code 0 after a drain, 1 if it
+/// could not start or met something fatal, 130 if a second signal cut the drain short.
+pub(super) fn run(mapping: &Mapping) -> ExitCode {
+    match launch(mapping) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn launch(mapping: &Mapping) -> Result<ExitCode, LaunchError> {
+    for note in &mapping.notes {
+        tracing::warn!("{note}");
+    }
+    let kafka = kafka_settings(mapping);
+    let partitions = probe(&kafka, PROBE_TIMEOUT)?;
+    let invoker = Arc::new(invoker(mapping)?);
+    tracing::info!(
+        topic = %mapping.topic,
+        partitions = partitions.len(),
+        group = mapping.consumer_group_id,
+        function = mapping.function.name(),
+        endpoint = invoker.target().endpoint(),
+        "starting"
+    );
+    let engine = Engine::start(
+        engine_settings(mapping),
+        |plan| KafkaSource::new(KafkaSettings { queues: plan.pollers, ..kafka.clone() }, plan.wake),
+        &invoker,
+        None,
+        Clock::start(),
+    )?;
+    metrics(mapping, &engine)?;
+    let stopped = engine.runtime().clone().block_on(watch(&engine))?;
+    let interrupted = drain(engine, stopped);
+    Ok(interrupted)
+}
+
+/// Draws the status line until a signal comes or a thread has ended.
+async fn watch(engine: &EngineHandle) -> Result<Signals, LaunchError> {
+    let mut signals = Signals::new()?;
+    let mut status =
+        std::io::stderr().is_terminal().then(|| Status::new(Arc::clone(engine.counters())));
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            name = signals.next() => {
+                if let Some(status) = &mut status {
+                    status.clear();
+                }
+                tracing::info!("{name}: draining; once more to stop at once");
+                return Ok(signals);
+            }
+            _ = tick.tick() => {
+                if let Some(status) = &mut status {
+                    status.draw();
+                }
+                if !engine.is_running() {
+                    return Ok(signals);
+                }
+            }
+        }
+    }
+}
+
+/// Ends the engine. A second signal ends the process.
+fn drain(engine: EngineHandle, mut signals: Signals) -> ExitCode {
+    let runtime = engine.runtime().clone();
+    runtime.spawn(async move {
+        signals.next().await;
+        tracing::warn!("stopped before the drain was over; what was not committed is delivered again");
+        std::process::exit(i32::from(INTERRUPTED));
+    });
+    engine.drain();
+    let counters = Arc::clone(engine.counters());
+    let report = engine.join();
+    tracing::info!(
+        delivered = counters.sum(|shard| &shard.delivered),
+        committed = counters.sum(|shard| &shard.committed),
+        dropped = counters.sum(|shard| &shard.dropped),
+        "stopped"
+    );
+    match report.fatal {
+        None => ExitCode::SUCCESS,
+        Some(fatal) => {
+            tracing::error!("{fatal}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, LaunchError> {
+        let listen = |kind| {
+            signal(kind).map_err(|reason| LaunchError::System { what: "listening for signals", reason })
+        };
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Serves metrics. An address that nobody asked for and somebody else has is done without.
+fn metrics(mapping: &Mapping, engine: &EngineHandle) -> Result<(), LaunchError> {
+    let Some(address) = mapping.engine.metrics_address else { return Ok(()) };
+    match engine.runtime().block_on(serve_metrics(address, Arc::clone(engine.counters()))) {
+        Ok(address) => tracing::info!("metrics: http://{address}/metrics"),
+        Err(reason) if mapping.engine.metrics_address_given => {
+            return Err(LaunchError::Metrics { address, reason });
+        }
+        Err(reason) => tracing::warn!("no metrics: {address}: {reason}"),
+    }
+    Ok(())
+}
+
+fn invoker(mapping: &Mapping) -> Result<LambdaInvoker, LaunchError> {
+    let settings = LambdaSettings {
+        endpoint: Some(mapping.function_endpoint.url().to_owned()),
+        region: mapping.region.clone(),
+        qualifier: mapping.function.qualifier().map(str::to_owned),
+        connect_timeout: mapping.engine.connect_timeout,
+        function_timeout: mapping.engine.function_timeout,
+        idle_connections_max: mapping.engine.pollers as usize,
+        ..LambdaSettings::new(mapping.function.unqualified())
+    };
+    if mapping.engine.signing == mapping::Signing::Never {
+        return Ok(LambdaInvoker::new(&settings, Signing::Unsigned)?);
+    }
+    // Looking for credentials may ask a metadata service: the only thing that needs a runtime
+    // before there is an engine.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|reason| LaunchError::System { what: "looking for credentials", reason })?;
+    let always = mapping.engine.signing == mapping::Signing::Always;
+    Ok(runtime.block_on(LambdaInvoker::open(settings, always))?)
+}
+
+fn engine_settings(mapping: &Mapping) -> EngineSettings {
+    let engine = &mapping.engine;
+    let servers = mapping.bootstrap();
+    let envelope = match &mapping.event_source_arn {
+        Some(arn) => Envelope::msk(arn, &servers),
+        None => Envelope::self_managed(&servers),
+    };
+    EngineSettings {
+        topic: mapping.topic.clone(),
+        envelope: Arc::new(envelope),
+        limits: BatchLimits {
+            batch_size: mapping.batch_size,
+            window: mapping.maximum_batching_window,
+            payload_bytes_max: engine.payload_bytes_max,
+        },
+        threads: engine.threads as usize,
+        pollers: engine.pollers as usize,
+        arena_budget_bytes: bytes(mapping.division().arena_budget_bytes_per_thread),
+        retry: RetryPolicy::default(),
+        oversized: match engine.oversized {
+            mapping::Oversized::Skip => Oversized::Skip,
+            mapping::Oversized::Block => Oversized::Block,
+        },
+        commit_interval: engine.commit_interval,
+        drain_deadline: engine.drain_deadline,
+        invocation_threads: engine.invocation_threads as usize,
+    }
+}
+
+fn kafka_settings(mapping: &Mapping) -> KafkaSettings {
+    let division = mapping.division();
+    let mut settings = KafkaSettings {
+        start_at: match mapping.starting_position {
+            StartingPosition::TrimHorizon => StartAt::Earliest,
+            StartingPosition::Latest => StartAt::Latest,
+            StartingPosition::AtTimestamp(moment) => StartAt::Timestamp(moment.unix_ms),
+        },
+        group_protocol: match mapping.engine.group_protocol {
+            mapping::GroupProtocol::Classic => GroupProtocol::Classic,
+            mapping::GroupProtocol::Consumer => GroupProtocol::Consumer,
+        },
+        // Of what a queue may hold, the source gives half to the records' bytes.
+        prefetch_bytes: bytes(division.prefetch_bytes_per_poller.saturating_mul(2)),
+        ..KafkaSettings::new(&mapping.bootstrap(), &mapping.topic, &mapping.consumer_group_id)
+    }
+    .with("fetch.max.bytes", &division.fetch_bytes_per_thread.to_string())
+    .with("fetch.message.max.bytes", &division.fetch_bytes_per_partition.to_string());
+    for property in mapping.connection_properties().iter().chain(&mapping.engine.librdkafka) {
+        settings = settings.with(property.name(), property.reveal());
+    }
+    settings
+}
+
+fn bytes(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

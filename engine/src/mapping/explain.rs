@@ -1,0 +1,180 @@
+//! The effective mapping in words: each value, and who said so.
+
+use std::fmt;
+use std::fmt::Write as _;
+
+use super::settings::{EngineSettings, MappingSettings, Settings};
+use super::value::{Accesses, Names, Properties, Size, Span, Switch, Text, Whole};
+use super::{Mapping, StartingPosition, Word};
+
+/// Who said what a setting is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A flag.
+    Flag,
+    /// A file, by name.
+    File(String),
+    /// Something else than the default, in words.
+    Derived(String),
+    /// Nobody.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag => f.write_str("flag"),
+            Self::File(name) => f.write_str(name),
+            Self::Derived(words) => f.write_str(words),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// The layers that settings were merged from.
+#[derive(Clone, Debug, Default)]
+pub struct Origins {
+    /// What flags said.
+    pub flags: Settings,
+    /// The file's name and what it said.
+    pub file: Option<(String, Settings)>,
+}
+
+impl Origins {
+    /// Who gave the setting at `path`, if anybody did.
+    #[must_use]
+    pub fn of(&self, path: &str) -> Option<Origin> {
+        if self.flags.show(path).is_some() {
+            return Some(Origin::Flag);
+        }
+        let (name, settings) = self.file.as_ref()?;
+        settings.show(path).map(|_| Origin::File(name.clone()))
+    }
+
+    /// What both say: flags over the file.
+    #[must_use]
+    pub fn merged(&self) -> Settings {
+        let file = self.file.as_ref().map(|(_, settings)| settings.clone()).unwrap_or_default();
+        self.flags.clone().or(file)
+    }
+}
+
+/// The effective mapping as text: every setting with its value and origin, then what follows from
+/// them. Secrets are hidden.
+#[must_use]
+pub fn explain(mapping: &Mapping, origins: &Origins) -> String {
+    let effective = mapping.settings();
+    let mut text = String::new();
+    let mut heading = "";
+    for (path, setting) in Settings::list() {
+        let Some(value) = effective.show(&path) else { continue };
+        if setting.heading != heading {
+            let gap = if heading.is_empty() { "" } else { "\n" };
+            heading = setting.heading;
+            line(&mut text, format_args!("{gap}{heading}"));
+        }
+        let derived = || mapping.derived.get(path.as_str()).cloned().map_or(Origin::Default, Origin::Derived);
+        let origin = origins.of(&path).unwrap_or_else(derived);
+        line(&mut text, format_args!("  {:<29} {value:<32} {origin}", setting.name));
+    }
+    consequences(&mut text, mapping);
+    text
+}
+
+/// Writing to a `String` cannot fail.
+fn line(text: &mut String, content: fmt::Arguments<'_>) {
+    let _ = writeln!(text, "{content}");
+}
+
+fn consequences(text: &mut String, mapping: &Mapping) {
+    let division = mapping.division();
+    let mib = |bytes: u64| bytes >> 20;
+    line(text, format_args!("\nMemory, of {}", Size(mapping.engine.memory_budget)));
+    line(
+        text,
+        format_args!(
+            "  prefetch: {} pollers x {} MiB, for {} MiB or {} records in each queue",
+            division.pollers,
+            mib(division.bytes_per_poller()),
+            mib(division.prefetch_bytes_per_poller),
+            division.prefetch_records_per_poller
+        ),
+    );
+    line(
+        text,
+        format_args!(
+            "  batches:  {} x {} MiB; responses on their way: {} x {} MiB; kept back: {} MiB",
+            division.threads,
+            mib(division.arena_budget_bytes_per_thread),
+            division.threads,
+            mib(3 * division.fetch_bytes_per_thread),
+            mib(division.reserve_bytes)
+        ),
+    );
+    line(text, format_args!("\nKafka client"));
+    for property in mapping.connection_properties().iter().chain(&mapping.engine.librdkafka) {
+        line(text, format_args!("  {property}"));
+    }
+    if !mapping.notes.is_empty() {
+        line(text, format_args!("\nNotes"));
+    }
+    for note in &mapping.notes {
+        line(text, format_args!("  {note}"));
+    }
+}
+
+fn word<W: Word + PartialEq>(value: W) -> Text {
+    Text(W::WORDS.iter().find(|(_, meaning)| *meaning == value).map_or("", |(word, _)| word).to_owned())
+}
+
+impl Mapping {
+    /// The settings that make this mapping, complete: what was given and what was filled in.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let moment = match self.starting_position {
+            StartingPosition::AtTimestamp(moment) => Some(moment),
+            StartingPosition::TrimHorizon | StartingPosition::Latest => None,
+        };
+        let mapping = MappingSettings {
+            topics: Some(Names(vec![self.topic.as_str().to_owned()])),
+            bootstrap_servers: Some(Names(self.bootstrap_servers.clone())),
+            event_source_arn: self.event_source_arn.clone().map(Text),
+            consumer_group_id: Some(Text(self.consumer_group_id.clone())),
+            starting_position: Some(self.starting_position.name().into()),
+            starting_position_timestamp: moment,
+            batch_size: Some(Whole(self.batch_size.into())),
+            maximum_batching_window: Some(Span(self.maximum_batching_window)),
+            function: Some(Text(self.function.to_string())),
+            function_endpoint: Some(self.function_endpoint.url().into()),
+            region: self.region.clone().map(Text),
+            source_access: Some(Accesses(self.access_entries.clone())),
+        };
+        Settings { mapping, engine: self.engine_settings() }
+    }
+
+    fn engine_settings(&self) -> EngineSettings {
+        let engine = &self.engine;
+        let pairs = engine.librdkafka.iter().map(|p| (p.name().to_owned(), p.reveal().to_owned()));
+        let metrics_address = engine.metrics_address.map_or("off".to_owned(), |address| address.to_string());
+        EngineSettings {
+            threads: Some(Whole(engine.threads.into())),
+            invocation_threads: Some(Whole(engine.invocation_threads.into())),
+            pollers: Some(Whole(engine.pollers.into())),
+            memory_budget: Some(Size(engine.memory_budget)),
+            drain_deadline: Some(Span(engine.drain_deadline)),
+            commit_interval: Some(Span(engine.commit_interval)),
+            payload_bytes_max: Some(Size(engine.payload_bytes_max.into())),
+            oversized: Some(word(engine.oversized)),
+            function_timeout: Some(Span(engine.function_timeout)),
+            connect_timeout: Some(Span(engine.connect_timeout)),
+            signing: Some(word(engine.signing)),
+            group_protocol: Some(word(engine.group_protocol)),
+            tls: Some(Switch(engine.tls)),
+            allow_plaintext_sasl: Some(Switch(engine.allow_plaintext_sasl)),
+            librdkafka: Some(Properties(pairs.collect())),
+            metrics_address: Some(Text(metrics_address)),
+            log_format: Some(word(engine.log_format)),
+            log_level: engine.log_level.clone().map(Text),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The beginning of a partition's records, as one block of text that is stored whole.
+//!
+//! From one record to the next only the last digits of offset and timestamp change. So the stamp
+//! is rendered once, copied in wide stores, and the last eight digits of both numbers are stored
+//! over it. It is rendered again when more than these digits changes, which is about never.
+
+use super::decimal::{DECIMAL_BYTES_MAX, EIGHT_DIGITS, decimal_len, eight_digits};
+use super::kernel::{STAMP_BYTES_MAX, StampText};
+use super::template::Template;
+use crate::record::TimestampType;
+
+/// The bytes of `,"key":"`, which stand behind the stamp for records that have a key.
+pub(super) const KEY_BYTES: usize = KEY.len();
+const KEY: &str = r#","key":""#;
+
+/// A number's last eight digits (or fewer) and where they stand.
+#[derive(Clone, Copy, Debug)]
+struct Field {
+    /// The numbers that differ from the rendered one only in these digits: `span` of them, from
+    /// `base` on.
+    base: i64,
+    span: u64,
+    /// Subtracted before the digits are made: what the higher digits stand for.
+    high: i64,
+    /// Of the eight bytes at `at` those that are digits; the others are in `lead`.
+    mask: u64,
+    lead: u64,
+    at: usize,
+}
+
+impl Field {
+    /// Fits no number.
+    const NOTHING: Self = Self { base: 0, span: 0, high: 0, mask: 0, lead: 0, at: 0 };
+
+    /// The field of `number`, which ends at `end` in `text` (and does not begin it: the eight
+    /// bytes before `end` are there).
+    fn new(number: i64, text: &[u8], end: usize) -> Self {
+        let at = end - 8;
+        let rendered: [u8; 8] = std::array::from_fn(|byte| text[at + byte]);
+        let rendered = u64::from_le_bytes(rendered);
+        let digits = decimal_len(number);
+        if number < 0 {
+            // Kafka has no such offsets and few such timestamps: rendered one by one.
+            Self { base: number, span: 1, high: number, mask: 0, lead: rendered, at }
+        } else if digits > 8 {
+            let high = number - number % EIGHT_DIGITS as i64;
+            Self { base: high, span: EIGHT_DIGITS, high, mask: u64::MAX, lead: 0, at }
+        } else {
+            let base = if digits == 1 { 0 } else { 10_i64.pow(digits as u32 - 1) };
+            let span = 10_u64.pow(digits as u32) - base as u64;
+            let mask = u64::MAX << (8 * (8 - digits));
+            Self { base, span, high: 0, mask, lead: rendered & !mask, at }
+        }
+    }
+
+    #[inline(always)]
+    const fn fits(&self, number: i64) -> bool {
+        (number.wrapping_sub(self.base) as u64) < self.span
+    }
+
+    /// The eight bytes at `at`, for a number that fits.
+    #[inline(always)]
+    const fn word(&self, number: i64) -> u64 {
+        eight_digits((number - self.high) as u64) & self.mask | self.lead
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct Stamp {
+    text: StampText,
+    /// Up to the quote that closes the timestamp type.
+    len: usize,
+    offset: Field,
+    timestamp: Field,
+    timestamp_type: TimestampType,
+    /// The template's identity, 0 for none.
+    template: u64,
+    /// How much of the template's prefix does not fit, and is written before the stamp.
+    outside: usize,
+}
+
+/// How much of a stamp is not the template's prefix, at most.
+const REST_BYTES_MAX: usize = 2 * DECIMAL_BYTES_MAX
+    + r#","timestamp":,"timestampType":"""#.len()
+    + TimestampType::None.name().len()
+    + KEY_BYTES;
+const PREFIX_BYTES_MAX: usize = STAMP_BYTES_MAX - REST_BYTES_MAX;
+/// Of a longer prefix this much stays in the stamp, so that eight bytes stand before every digit.
+const PREFIX_BYTES_MIN: usize = 8;
+
+impl Stamp {
+    pub(crate) const EMPTY: Self = Self {
+        text: StampText([0; STAMP_BYTES_MAX + 64]),
+        len: 0,
+        offset: Field::NOTHING,
+        timestamp: Field::NOTHING,
+        timestamp_type: TimestampType::None,
+        template: 0,
+        outside: 0,
+    };
+
+    /// Makes the stamp one of `template`'s records.
+    #[inline(always)]
+    pub(super) fn prepare(&mut self, template: &Template) {
+        if self.template != template.id() {
+            self.start(template);
+        }
+    }
+
+    #[cold]
+    fn start(&mut self, template: &Template) {
+        let prefix = template.prefix().len();
+        self.template = template.id();
+        self.outside = if prefix > PREFIX_BYTES_MAX { prefix - PREFIX_BYTES_MIN } else { 0 };
+        self.offset = Field::NOTHING;
+    }
+
+    /// Whether the stamp serves a record as it is.
+    #[inline(always)]
+    pub(super) fn fits(&self, offset: i64, timestamp_ms: i64, timestamp_type: TimestampType) -> bool {
+        self.offset.fits(offset) && self.timestamp.fits(timestamp_ms) && self.timestamp_type == timestamp_type
+    }
+
+    /// Renders the stamp of a record. `template` is the one it was prepared for.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn render(
+        &mut self,
+        template: &Template,
+        offset: i64,
+        timestamp_ms: i64,
+        timestamp_type: TimestampType,
+    ) {
+        let text = &mut self.text.0[..STAMP_BYTES_MAX];
+        let mut end = 0;
+        let mut put = |part: &[u8]| {
+            text[end..end + part.len()].copy_from_slice(part);
+            end += part.len();
+            end
+        };
+        let mut digits = itoa::Buffer::new();
+        put(&template.prefix()[self.outside..]);
+        let offset_end = put(digits.format(offset).as_bytes());
+        put(br#","timestamp":"#);
+        let timestamp_end = put(digits.format(timestamp_ms).as_bytes());
+        put(br#","timestampType":""#);
+        put(timestamp_type.name().as_bytes());
+        self.len = put(b"\"");
+        put(KEY.as_bytes());
+
+        self.offset = Field::new(offset, text, offset_end);
+        self.timestamp = Field::new(timestamp_ms, text, timestamp_end);
+        self.timestamp_type = timestamp_type;
+    }
+
+    /// The bytes from the record's comma to the quote that closes the timestamp type.
+    #[inline(always)]
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// How much of the template's prefix is written before the stamp.
+    #[inline(always)]
+    pub(super) const fn outside(&self) -> usize {
+        self.outside
+    }
+
+    #[inline(always)]
+    pub(super) const fn text(&self) -> &StampText {
+        &self.text
+    }
+
+    /// Where the digits of a record's offset and timestamp go, and what they are.
+    #[inline(always)]
+    pub(super) const fn digits(&self, offset: i64, timestamp_ms: i64) -> [(usize, u64); 2] {
+        [(self.offset.at, self.offset.word(offset)), (self.timestamp.at, self.timestamp.word(timestamp_ms))]
+    }
+}

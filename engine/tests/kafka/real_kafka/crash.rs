@@ -1,0 +1,95 @@
+//! SIGKILL under load: nothing is lost, and only what was not committed comes again.
+
+use std::time::Duration;
+
+use crate::stage::Stage;
+use crate::support::broker::Broker;
+use crate::support::content::Content;
+use crate::support::engine::Engine;
+use crate::support::fault::Law;
+
+fn an_engine_is_killed_three_times(group_protocol: &str) {
+    let broker = Broker::shared();
+    let topic = broker.topic("crash", 4);
+    let law = Law::slow(Duration::from_millis(20));
+    let stage = Stage::new(broker.plaintext(), topic, 4, Content::new(51, 20..=500), law);
+    let records = 4_000;
+    stage.fill(records);
+    let settings = stage.settings().group_protocol(group_protocol);
+    for kill_after in [2_000, 5_000, 9_000] {
+        let engine = Engine::start(&settings);
+        stage.reach(kill_after);
+        stage.ledger.crashed();
+        engine.kill();
+        stage.assert_commits_are_behind();
+    }
+    let engine = Engine::start(&settings);
+    stage.reach(stage.total(records));
+    engine.drain();
+    let progress = stage.audit(records);
+    // Commits every 200 ms, batches of 20 ms: a crash repeats a few batches, not the topic.
+    assert!(progress.duplicates < 4_000, "{progress:?}");
+}
+
+#[test]
+fn an_engine_killed_under_load_loses_nothing_with_the_classic_protocol() {
+    an_engine_is_killed_three_times("classic");
+}
+
+#[test]
+fn an_engine_killed_under_load_loses_nothing_with_the_consumer_protocol() {
+    an_engine_is_killed_three_times("consumer");
+}
+
+#[test]
+fn the_survivor_takes_over_from_the_killed() {
+    let broker = Broker::shared();
+    let topic = broker.topic("survivor", 4);
+    let law = Law::slow(Duration::from_millis(30));
+    let stage = Stage::new(broker.plaintext(), topic, 4, Content::new(52, 20..=200), law);
+    let records = 4_000;
+    stage.fill(records);
+    let settings = stage.settings();
+    let killed = Engine::start(&settings);
+    stage.reach(1_000);
+    let survivor = Engine::start(&settings);
+    stage.reach(6_000);
+    stage.ledger.crashed();
+    killed.kill();
+    stage.reach(stage.total(records));
+    survivor.drain();
+    stage.audit(records);
+}
+
+/// A process that the machine stops for longer than the session loses its partitions to the other
+/// and must not speak for them when it wakes.
+#[test]
+fn an_engine_that_was_frozen_commits_nothing_for_what_it_lost() {
+    let broker = Broker::shared();
+    let topic = broker.topic("frozen", 4);
+    let law = Law::slow(Duration::from_millis(30));
+    let stage = Stage::new(broker.plaintext(), topic, 4, Content::new(53, 20..=200), law);
+    let records = 6_000;
+    stage.fill(records);
+    let settings = stage.settings();
+    let frozen = Engine::start(&settings);
+    stage.reach(1_000);
+    let other = Engine::start(&settings);
+    stage.reach(4_000);
+    // What it has in flight and uncommitted is repeated by the other; and once awake, before it
+    // hears that it was thrown out, it may send what it had ready.
+    stage.ledger.crashed();
+    stage.ledger.crashed();
+    frozen.signal("STOP");
+    stage.reach(14_000);
+    let before = stage.committed();
+    frozen.signal("CONT");
+    stage.reach(18_000);
+    for (before, after) in before.iter().zip(stage.committed()) {
+        assert!(after >= *before, "the group's position went back from {before:?} to {after:?}");
+    }
+    stage.reach(stage.total(records));
+    frozen.drain();
+    other.drain();
+    stage.audit(records);
+}
