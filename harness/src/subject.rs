@@ -127,9 +127,7 @@ fn start_with<I: Invoker>(
     observer: Arc<dyn Observer>,
     clock: Clock,
 ) -> anyhow::Result<EngineHandle> {
-    // Half of the budget is for what the client fetches ahead, half for batches.
-    let half = usize::try_from(mapping.memory_budget_bytes / 2).unwrap_or(usize::MAX);
-    let prefetch_bytes = (half / mapping.pollers).max(PREFETCH_BYTES_MIN);
+    let prefetch_bytes = prefetch_bytes(mapping);
     let (topic, brokers) = match feed {
         Feed::Memory(_) => (Topic::new("memory"), "memory:9092"),
         Feed::Kafka(feed) => (feed.topic.clone(), feed.brokers.as_str()),
@@ -144,7 +142,7 @@ fn start_with<I: Invoker>(
         },
         threads: mapping.threads,
         pollers: mapping.pollers,
-        arena_budget_bytes: half / mapping.threads,
+        arena_budget_bytes: half_of_budget(mapping) / mapping.threads,
         retry: RetryPolicy::default(),
         oversized: Oversized::Skip,
         commit_interval: mapping.commit_interval,
@@ -170,8 +168,17 @@ fn start_with<I: Invoker>(
     engine.context("the engine did not start")
 }
 
-/// The least that a queue of librdkafka may fetch ahead.
-const PREFETCH_BYTES_MIN: usize = 2 << 20;
+/// What each poller's queue may fetch ahead: half of the budget is for that, half for batches.
+#[must_use]
+pub fn prefetch_bytes(mapping: &MappingSpec) -> usize {
+    const PREFETCH_BYTES_MIN: usize = 2 << 20;
+    (half_of_budget(mapping) / mapping.pollers).max(PREFETCH_BYTES_MIN)
+}
+
+fn half_of_budget(mapping: &MappingSpec) -> usize {
+    usize::try_from(mapping.memory_budget_bytes / 2).unwrap_or(usize::MAX)
+}
+
 /// How long the engine may take to end: longer than any stub's answer.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 

@@ -1,8 +1,11 @@
 //! The command line: one file per verb.
 
 pub mod interrupt;
+pub mod overhead;
 pub mod run;
 pub mod scenarios;
+
+use std::path::Path;
 
 use clap::{Parser, Subcommand};
 
@@ -30,6 +33,8 @@ pub struct Arguments {
 pub enum Verb {
     /// Load the engine, audit it and measure it.
     Run(Box<run::RunArguments>),
+    /// Compare the engine's CPU per record with that of a bare librdkafka consumer.
+    Overhead(Box<overhead::OverheadArguments>),
     /// List the scenarios that come with the harness.
     Scenarios,
 }
@@ -43,12 +48,31 @@ impl Arguments {
     pub fn act(self) -> u8 {
         match self.verb {
             Verb::Run(arguments) => arguments.act(),
+            Verb::Overhead(arguments) => arguments.act(),
             Verb::Scenarios => {
                 print!("{}", scenarios::list());
                 OK
             }
         }
     }
+}
+
+/// A report to standard output and its JSON to a file; or, if that is `-`, the JSON to standard
+/// output and the report to standard error.
+fn print(report: &str, result: &impl serde::Serialize, json: Option<&Path>) -> anyhow::Result<()> {
+    match json {
+        Some(path) if path.as_os_str() == "-" => {
+            eprint!("{report}");
+            println!("{}", serde_json::to_string_pretty(result)?);
+        }
+        Some(path) => {
+            print!("{report}");
+            std::fs::write(path, serde_json::to_string_pretty(result)? + "\n")
+                .map_err(|error| anyhow::anyhow!("writing {}: {error}", path.display()))?;
+        }
+        None => print!("{report}"),
+    }
+    Ok(())
 }
 
 #[cfg(test)]

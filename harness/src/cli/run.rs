@@ -74,22 +74,8 @@ impl RunArguments {
         bar
     }
 
-    /// The report to standard output, or to standard error if that is for JSON.
     fn print(&self, result: &RunResult) -> anyhow::Result<()> {
-        let text = report(result);
-        match &self.json {
-            Some(path) if path.as_os_str() == "-" => {
-                eprint!("{text}");
-                println!("{}", serde_json::to_string_pretty(result)?);
-            }
-            Some(path) => {
-                print!("{text}");
-                std::fs::write(path, serde_json::to_string_pretty(result)? + "\n")
-                    .map_err(|error| anyhow::anyhow!("writing {}: {error}", path.display()))?;
-            }
-            None => print!("{text}"),
-        }
-        Ok(())
+        super::print(&report(result), result, self.json.as_deref())
     }
 }
 

@@ -1,3 +1,4 @@
 //! Results for people.
 
+pub mod overhead;
 pub mod text;
