@@ -2,17 +2,19 @@
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use anyhow::Context as _;
+use clap::Args;
 use pelton::invoke::law::{Cost, Faults, Latency, Law};
 
+use super::{COULD_NOT_RUN, OK, USAGE};
 use crate::stub::{StubServer, StubSettings};
+use crate::workload::units::Span;
 
 /// Serve a stand-in for a Lambda function: POST /2015-03-31/functions/{name}/invocations.
 /// GET /stats answers what was served, as JSON.
-#[derive(Clone, Debug, clap::Args)]
-pub struct StubArgs {
+#[derive(Clone, Debug, Args)]
+pub struct StubArguments {
     /// Listen on this address.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub host: IpAddr,
@@ -24,63 +26,63 @@ pub struct StubArgs {
     pub verify: bool,
     /// How invocations go.
     #[command(flatten)]
-    pub law: LawArgs,
+    pub law: LawArguments,
 }
 
 /// How a stand-in behaves, over HTTP and in process alike.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Behaviour of the function")]
-pub struct LawArgs {
+pub struct LawArguments {
     /// How long an invocation takes, such as 50ms, 1.5s or 200us.
-    #[arg(long, default_value = "0ms", value_parser = duration)]
-    pub latency: Duration,
+    #[arg(long, value_name = "TIME", default_value = "0ms")]
+    pub latency: Span,
     /// Spread the latency log-normally around its median, with this deviation of its logarithm
     /// (0.5: the 99th percentile is 3.2 times the median).
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, value_name = "SIGMA", default_value_t = 0.0)]
     pub sigma: f64,
     /// What each record adds to the latency.
-    #[arg(long, default_value = "0ms", value_parser = duration)]
-    pub record_cost: Duration,
+    #[arg(long, value_name = "TIME", default_value = "0ms")]
+    pub record_cost: Span,
     /// What each byte of the payload adds to the latency, in nanoseconds.
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, value_name = "NS", default_value_t = 0.0)]
     pub byte_cost_ns: f64,
     /// Share of invocations in which the function fails, from 0 to 1.
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub error_rate: f64,
     /// Share of invocations that are throttled (429).
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub throttle_rate: f64,
     /// Share of invocations that end in a service fault (500).
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub fault_rate: f64,
     /// Share of invocations whose connection is reset.
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub reset_rate: f64,
     /// Share of invocations that are answered by what is not HTTP.
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub garbage_rate: f64,
     /// Throttle what exceeds this many invocations at once.
-    #[arg(long)]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub concurrency: Option<u32>,
     /// Decides which invocations are slow and which fail.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
     pub law_seed: u64,
 }
 
-impl LawArgs {
+impl LawArguments {
     /// The law; it is checked where it is used.
     #[must_use]
     pub fn law(&self) -> Law {
-        let latency = if self.latency.is_zero() {
+        let latency = if self.latency.0.is_zero() {
             Latency::None
         } else if self.sigma == 0.0 {
-            Latency::Fixed(self.latency)
+            Latency::Fixed(self.latency.0)
         } else {
-            Latency::LogNormal { median: self.latency, sigma: self.sigma }
+            Latency::LogNormal { median: self.latency.0, sigma: self.sigma }
         };
         Law {
             latency,
-            cost: Cost { per_record: self.record_cost, per_byte_ns: self.byte_cost_ns },
+            cost: Cost { per_record: self.record_cost.0, per_byte_ns: self.byte_cost_ns },
             faults: Faults {
                 function_error: self.error_rate,
                 throttle: self.throttle_rate,
@@ -94,21 +96,37 @@ impl LawArgs {
     }
 }
 
-/// Serves until SIGINT or SIGTERM; prints the address first and the numbers last.
-///
-/// # Errors
-/// If a number is out of its range, or the port is taken.
-pub fn run(args: &StubArgs) -> anyhow::Result<()> {
+impl StubArguments {
+    /// Serves until SIGINT or SIGTERM; prints the address first and the numbers last. Returns the
+    /// exit code.
+    #[must_use]
+    pub fn act(self) -> u8 {
+        let law = self.law.law();
+        if let Err(error) = law.check() {
+            eprintln!("error: {error}");
+            return USAGE;
+        }
+        let address = SocketAddr::new(self.host, self.port);
+        match serve(StubSettings { address, law, verify: self.verify }) {
+            Ok(()) => OK,
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                COULD_NOT_RUN
+            }
+        }
+    }
+}
+
+fn serve(settings: StubSettings) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    let address = SocketAddr::new(args.host, args.port);
-    let settings = StubSettings { address, law: args.law.law(), verify: args.verify };
     runtime.block_on(async {
         let server = StubServer::bind(settings).await?;
+        let end = asked_to_end()?;
         let watch = server.watch();
         let mut out = std::io::stdout();
         writeln!(out, "stub: serving http://{}", server.address())?;
         out.flush()?;
-        server.serve(asked_to_end()?).await;
+        server.serve(end).await;
         writeln!(out, "{}", serde_json::to_string_pretty(&watch.stats())?)?;
         Ok(())
     })
@@ -126,36 +144,11 @@ fn asked_to_end() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Reads a duration: a number and one of `us`, `ms`, `s`, `m`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no duration; give a number and a unit: 200us, 50ms, 1.5s or 2m");
-    let split = text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(wrong)?;
-    let (number, unit) = text.split_at(split);
-    let number: f64 = number.trim().parse().map_err(|_| wrong())?;
-    let unit_seconds = match unit {
-        "us" => 1e-6,
-        "ms" => 1e-3,
-        "s" => 1.0,
-        "m" => 60.0,
-        _ => return Err(wrong()),
-    };
-    Duration::try_from_secs_f64(number * unit_seconds).map_err(|_| wrong())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    #[test]
-    fn durations_have_a_unit() {
-        assert_eq!(duration("50ms"), Ok(Duration::from_millis(50)));
-        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
-        assert_eq!(duration("200us"), Ok(Duration::from_micros(200)));
-        assert_eq!(duration("2m"), Ok(Duration::from_mins(2)));
-        for wrong in ["", "50", "ms", "-1s", "1h", "1e999s", "NaNs"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
-    }
+    use super::*;
 
     #[test]
     fn flags_become_a_law() {
@@ -163,7 +156,7 @@ mod tests {
         #[derive(clap::Parser)]
         struct Cli {
             #[command(flatten)]
-            stub: StubArgs,
+            stub: StubArguments,
         }
         let law = |flags: &str| Cli::parse_from(flags.split(' ')).stub.law.law();
         assert_eq!(law("x"), Law { seed: 1, ..Law::default() });
