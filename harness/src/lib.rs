@@ -1,1 +1,25 @@
-//! harness
+//! Drives the engine with a known load, audits every offset, and measures where time and CPU go.
+//!
+//! The modules stand in the order in which a run uses them.
+
+pub mod workload;
+
+pub mod ledger;
+pub mod load;
+pub mod memory;
+pub mod topic;
+
+pub mod audit;
+pub mod measure;
+pub mod meter;
+pub mod subject;
+
+pub mod overhead;
+pub mod run;
+
+pub mod stub;
+
+pub mod allocator;
+pub mod cli;
+pub mod report;
+pub mod result;

@@ -1,1 +1,23 @@
-fn main() {}
+//! The binary `pelton-harness`: arguments in, exit code out.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use pelton_harness::cli::Arguments;
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    pelton_harness::allocator::tune();
+    // Retries are part of what is measured, and counted in the result: warnings would only tear the
+    // progress bar.
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error")))
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+    ExitCode::from(Arguments::parse().act())
+}

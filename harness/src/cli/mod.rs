@@ -1,0 +1,92 @@
+//! The command line: one file per verb.
+
+pub mod interrupt;
+pub mod overhead;
+pub mod run;
+pub mod scenarios;
+pub mod stub;
+
+use std::path::Path;
+
+use clap::{Parser, Subcommand};
+
+/// Everything worked.
+pub const OK: u8 = 0;
+/// The run ended, and its audit failed.
+pub const AUDIT_FAILED: u8 = 1;
+/// The command line or a scenario makes no sense (clap's own code).
+pub const USAGE: u8 = 2;
+/// The run could not be made: no broker, no engine.
+pub const COULD_NOT_RUN: u8 = 3;
+
+/// Drives the Pelton engine with a known load, audits every offset, and measures where time and
+/// CPU go.
+#[derive(Debug, Parser)]
+#[command(name = "pelton-harness", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What the harness can do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Load the engine, audit it and measure it.
+    Run(Box<run::RunArguments>),
+    /// Compare the engine's CPU per record with that of a bare librdkafka consumer.
+    Overhead(Box<overhead::OverheadArguments>),
+    /// Serve a stand-in for a Lambda function over HTTP.
+    Stub(stub::StubArguments),
+    /// List the scenarios that come with the harness.
+    Scenarios,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 the audit failed, 2 wrong usage, 3 the run could not be made.\n\
+                          RUST_LOG (such as pelton=debug) shows what the engine and its client say.";
+
+impl Arguments {
+    /// Does it. Returns the process's exit code.
+    #[must_use]
+    pub fn act(self) -> u8 {
+        match self.verb {
+            Verb::Run(arguments) => arguments.act(),
+            Verb::Overhead(arguments) => arguments.act(),
+            Verb::Stub(arguments) => arguments.act(),
+            Verb::Scenarios => {
+                print!("{}", scenarios::list());
+                OK
+            }
+        }
+    }
+}
+
+/// A report to standard output and its JSON to a file; or, if that is `-`, the JSON to standard
+/// output and the report to standard error.
+fn print(report: &str, result: &impl serde::Serialize, json: Option<&Path>) -> anyhow::Result<()> {
+    match json {
+        Some(path) if path.as_os_str() == "-" => {
+            eprint!("{report}");
+            println!("{}", serde_json::to_string_pretty(result)?);
+        }
+        Some(path) => {
+            print!("{report}");
+            std::fs::write(path, serde_json::to_string_pretty(result)? + "\n")
+                .map_err(|error| anyhow::anyhow!("writing {}: {error}", path.display()))?;
+        }
+        None => print!("{report}"),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

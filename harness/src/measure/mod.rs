@@ -1,0 +1,5 @@
+//! What a run measured, and on what.
+
+pub mod cpu;
+pub mod histogram;
+pub mod machine;

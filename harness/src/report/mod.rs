@@ -1,0 +1,4 @@
+//! Results for people.
+
+pub mod overhead;
+pub mod text;

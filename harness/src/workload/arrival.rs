@@ -1,0 +1,209 @@
+//! When each record is meant to be sent.
+//!
+//! An open-loop schedule does not wait for the system under load: a slow engine or a late
+//! generator moves no intended time, so waiting that they cause is measured, not hidden.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use rand_distr::{Distribution, Exp1};
+
+use super::grammar::{Call, LawError};
+use super::units::{Rate, text_serde};
+
+/// The law of the records' intended send times.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Arrival {
+    /// No schedule: as fast as the source takes them. Time starts when a record is handed over.
+    Fast,
+    /// Evenly spaced.
+    Constant(Rate),
+    /// Independent arrivals: exponential gaps of this mean rate.
+    Poisson(Rate),
+    /// `burst` records at one instant, evenly spaced bursts, this rate on average.
+    Bursts {
+        /// Records per second, on average.
+        rate: Rate,
+        /// Records per burst, at least 1.
+        burst: u32,
+    },
+}
+
+impl Arrival {
+    /// The mean rate in records per second; `None` where there is no schedule.
+    #[must_use]
+    pub fn records_per_s(&self) -> Option<f64> {
+        match self {
+            Self::Fast => None,
+            Self::Constant(rate) | Self::Poisson(rate) | Self::Bursts { rate, .. } => Some(rate.0),
+        }
+    }
+}
+
+impl FromStr for Arrival {
+    type Err = LawError;
+
+    fn from_str(text: &str) -> Result<Self, LawError> {
+        let mut call = Call::parse(
+            text,
+            "an arrival law",
+            "write fast, constant(50k/s), poisson(50k/s) or bursts(rate=50k/s, burst=10000)",
+        )?;
+        let law = match call.name {
+            "fast" => Self::Fast,
+            "constant" => Self::Constant(call.take("rate")?),
+            "poisson" => Self::Poisson(call.take("rate")?),
+            "bursts" => Self::Bursts { rate: call.take("rate")?, burst: call.take("burst")? },
+            _ => return Err(call.wrong()),
+        };
+        match law {
+            Self::Bursts { burst: 0, .. } => Err(call.wrong()),
+            law => call.finish(law),
+        }
+    }
+}
+
+impl fmt::Display for Arrival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fast => f.write_str("fast"),
+            Self::Constant(rate) => write!(f, "constant({rate})"),
+            Self::Poisson(rate) => write!(f, "poisson({rate})"),
+            Self::Bursts { rate, burst } => write!(f, "bursts(rate={rate}, burst={burst})"),
+        }
+    }
+}
+
+text_serde!(Arrival);
+
+/// The intended send times of an open-loop law, from the first record on.
+#[derive(Debug)]
+pub struct Schedule {
+    law: Law,
+    records: u64,
+}
+
+#[derive(Debug)]
+enum Law {
+    /// Record `n` belongs to step `n / per_step`; a step takes `step_ns`.
+    Steps { per_step: u64, step_ns: f64 },
+    /// The sum of the gaps so far, in nanoseconds.
+    Poisson { mean_ns: f64, at_ns: f64, random: SmallRng },
+}
+
+impl Schedule {
+    /// The schedule of `arrival`; `None` for [`Arrival::Fast`], which has none.
+    #[must_use]
+    pub fn new(arrival: &Arrival, seed: u64) -> Option<Self> {
+        let law = match arrival {
+            Arrival::Fast => return None,
+            Arrival::Constant(rate) => Law::Steps { per_step: 1, step_ns: 1e9 / rate.0 },
+            Arrival::Bursts { rate, burst } => {
+                Law::Steps { per_step: u64::from(*burst), step_ns: 1e9 * f64::from(*burst) / rate.0 }
+            }
+            Arrival::Poisson(rate) => {
+                Law::Poisson { mean_ns: 1e9 / rate.0, at_ns: 0.0, random: SmallRng::seed_from_u64(seed) }
+            }
+        };
+        Some(Self { law, records: 0 })
+    }
+
+    /// The next record's intended send time, counted from the start of the schedule. Never
+    /// decreases. Steps are multiplied, not added up, so that hours at a constant rate do not drift.
+    #[expect(clippy::cast_precision_loss, reason = "records are far below 2^53")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "positive; saturates in 584 years"
+    )]
+    pub fn next_send(&mut self) -> Duration {
+        let record = self.records;
+        self.records += 1;
+        let at_ns = match &mut self.law {
+            Law::Steps { per_step, step_ns } => (record / *per_step) as f64 * *step_ns,
+            Law::Poisson { mean_ns, at_ns, random } => {
+                let gap: f64 = Exp1.sample(random);
+                *at_ns += gap * *mean_ns;
+                *at_ns
+            }
+        };
+        Duration::from_nanos(at_ns.round() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn times(law: &str, records: usize) -> Vec<Duration> {
+        let mut schedule = Schedule::new(&law.parse().unwrap(), 7).unwrap();
+        (0..records).map(|_| schedule.next_send()).collect()
+    }
+
+    #[test]
+    fn a_constant_rate_is_evenly_spaced_and_does_not_drift() {
+        let times = times("constant(3/s)", 3_000_001);
+        assert_eq!(times[0], Duration::ZERO);
+        assert_eq!(times[1], Duration::from_nanos(333_333_333));
+        assert_eq!(times[3_000_000], Duration::from_secs(1_000_000));
+    }
+
+    #[test]
+    fn a_burst_shares_one_instant() {
+        let times = times("bursts(rate=100/s, burst=50)", 150);
+        assert!(times[..50].iter().all(|at| *at == Duration::ZERO));
+        assert!(times[50..100].iter().all(|at| *at == Duration::from_millis(500)));
+        assert_eq!(times[149], Duration::from_secs(1));
+    }
+
+    #[test]
+    fn poisson_gaps_have_the_mean_and_spread_of_their_law() {
+        let records = 200_000;
+        let times = times("poisson(1k/s)", records);
+        let gaps: Vec<f64> = times.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
+        let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+        let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
+        assert!((mean - 1e-3).abs() < 2e-5, "mean {mean}");
+        assert!((variance.sqrt() - 1e-3).abs() < 4e-5, "deviation {}", variance.sqrt());
+    }
+
+    #[test]
+    fn a_fast_arrival_has_no_schedule() {
+        assert!(Schedule::new(&Arrival::Fast, 0).is_none());
+        assert_eq!(Arrival::Fast.records_per_s(), None);
+    }
+
+    fn any_open_loop() -> impl Strategy<Value = Arrival> {
+        let rate = || (0.5..1e6).prop_map(Rate);
+        prop_oneof![
+            rate().prop_map(Arrival::Constant),
+            rate().prop_map(Arrival::Poisson),
+            (rate(), 1..100_000u32).prop_map(|(rate, burst)| Arrival::Bursts { rate, burst }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn intended_times_never_decrease_and_repeat_with_the_seed(arrival in any_open_loop(), seed: u64) {
+            let mut first = Schedule::new(&arrival, seed).unwrap();
+            let mut second = Schedule::new(&arrival, seed).unwrap();
+            let mut before = Duration::ZERO;
+            for _ in 0..500 {
+                let at = first.next_send();
+                prop_assert!(at >= before);
+                prop_assert_eq!(at, second.next_send());
+                before = at;
+            }
+        }
+
+        #[test]
+        fn an_arrival_reads_back_as_printed(arrival in any_open_loop()) {
+            prop_assert_eq!(arrival.to_string().parse(), Ok(arrival));
+        }
+    }
+}
