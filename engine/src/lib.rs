@@ -9,9 +9,8 @@
 pub mod ids;
 pub mod record;
 pub mod time;
-pub mod telemetry;
-
 pub mod mapping;
+pub mod telemetry;
 
 // The street.
 pub mod source;
@@ -25,3 +24,5 @@ pub mod commit;
 // The joints.
 #[cfg(feature = "runtime")]
 pub mod pipeline;
+#[cfg(feature = "kafka")]
+pub mod cli;

@@ -2,13 +2,15 @@
 
 #[path = "support/memory.rs"]
 mod memory;
+#[path = "support/scripted.rs"]
+mod scripted;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use memory::{Delivered, MemorySource, Scripted, Shared, log};
+use memory::{MemorySource, Shared, log};
 use pelton::batch::BatchLimits;
 use pelton::deliver::{Outcome, RetryPolicy};
 use pelton::ids::{Offset, Partition, Topic};
@@ -17,6 +19,7 @@ use pelton::payload::Envelope;
 use pelton::pipeline::{BatchTrace, Engine, EngineHandle, EngineSettings, Observer, Oversized};
 use pelton::source::{CommitMode, SourceEvent};
 use pelton::time::{Clock, Nanos};
+use scripted::{Delivered, Scripted};
 
 const OK: Outcome = Outcome::Success { response_bytes: 0, response: bytes::Bytes::new() };
 /// No test takes this long unless it hangs.
@@ -54,7 +57,7 @@ fn start_with<I: Invoker>(
     observer: Option<Arc<dyn Observer>>,
 ) -> EngineHandle {
     let connect =
-        |plan: pelton::pipeline::ThreadPlan| Ok(MemorySource::new(log, value, plan.pollers, plan.wake));
+        |plan: pelton::pipeline::ThreadPlan| Ok(MemorySource::new(log, value, plan.pollers));
     Engine::start(settings, connect, invoker, observer, Clock::start()).expect("the engine starts")
 }
 

@@ -1,6 +1,5 @@
 //! From a valid mapping to a running engine, and to its end.
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +12,18 @@ use crate::invoke::{InvokeError, LambdaInvoker, LambdaSettings, Signing};
 use crate::mapping::{self, Mapping, StartingPosition};
 use crate::payload::Envelope;
 use crate::pipeline::{Engine, EngineError, EngineHandle, EngineSettings, Oversized};
-use crate::source::{GroupProtocol, KafkaSettings, KafkaSource, SourceError, StartAt, probe};
-use crate::telemetry::{Status, serve_metrics};
-use crate::time::Clock;
+use crate::source::SourceError;
+use crate::source::consumer::KafkaSource;
+use crate::source::probe::probe;
+use crate::source::settings::{GroupProtocol, KafkaSettings, StartAt};
+use crate::telemetry::{Count, EngineState, StatusLine, prometheus};
+
+use super::RunOptions;
 
 /// How long the brokers have to answer before the engine starts.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often the status line is drawn, and threads are looked after.
-const TICK: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(250);
 /// What a shell says of a process that SIGINT ended.
 const INTERRUPTED: u8 = 130;
 
@@ -35,26 +38,25 @@ enum LaunchError {
     Engine(#[from] EngineError),
     #[error("metrics_address {address}: {reason}; give another ip:port, or off")]
     Metrics { address: std::net::SocketAddr, reason: std::io::Error },
+    #[error("signing = always: no AWS credentials were found; set AWS_ACCESS_KEY_ID and \
+             AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or use signing = auto")]
+    Unsigned,
     #[error("{what}: {reason}")]
     System { what: &'static str, reason: std::io::Error },
 }
 
 /// Runs `mapping` until it is told to stop (SIGTERM, SIGINT). Exit code 0 after a drain, 1 if it
 /// could not start or met something fatal, 130 if a second signal cut the drain short.
-pub(super) fn run(mapping: &Mapping) -> ExitCode {
-    match launch(mapping) {
-        Ok(code) => code,
-        Err(error) => {
-            tracing::error!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+#[expect(clippy::needless_pass_by_value, reason = "the signature that `cli::main` calls")]
+#[must_use]
+pub fn launch(mapping: Mapping, options: RunOptions) -> ExitCode {
+    run(&mapping, &options).unwrap_or_else(|error| {
+        tracing::error!("{error}");
+        ExitCode::FAILURE
+    })
 }
 
-fn launch(mapping: &Mapping) -> Result<ExitCode, LaunchError> {
-    for note in &mapping.notes {
-        tracing::warn!("{note}");
-    }
+fn run(mapping: &Mapping, options: &RunOptions) -> Result<ExitCode, LaunchError> {
     let kafka = kafka_settings(mapping);
     let partitions = probe(&kafka, PROBE_TIMEOUT)?;
     let invoker = Arc::new(invoker(mapping)?);
@@ -71,33 +73,26 @@ fn launch(mapping: &Mapping) -> Result<ExitCode, LaunchError> {
         |plan| KafkaSource::new(KafkaSettings { queues: plan.pollers, ..kafka.clone() }, plan.wake),
         &invoker,
         None,
-        Clock::start(),
+        options.clock,
     )?;
     metrics(mapping, &engine)?;
-    let stopped = engine.runtime().clone().block_on(watch(&engine))?;
-    let interrupted = drain(engine, stopped);
-    Ok(interrupted)
+    let signals = engine.runtime().clone().block_on(watch(&engine, options))?;
+    Ok(drain(engine, signals))
 }
 
 /// Draws the status line until a signal comes or a thread has ended.
-async fn watch(engine: &EngineHandle) -> Result<Signals, LaunchError> {
+async fn watch(engine: &EngineHandle, options: &RunOptions) -> Result<Signals, LaunchError> {
     let mut signals = Signals::new()?;
-    let mut status =
-        std::io::stderr().is_terminal().then(|| Status::new(Arc::clone(engine.counters())));
+    let mut status = StatusLine::new(Arc::clone(&options.terminal), Arc::clone(engine.counters()));
     let mut tick = tokio::time::interval(TICK);
     loop {
         tokio::select! {
             name = signals.next() => {
-                if let Some(status) = &mut status {
-                    status.clear();
-                }
                 tracing::info!("{name}: draining; once more to stop at once");
                 return Ok(signals);
             }
             _ = tick.tick() => {
-                if let Some(status) = &mut status {
-                    status.draw();
-                }
+                let _ = status.tick(options.clock.now());
                 if !engine.is_running() {
                     return Ok(signals);
                 }
@@ -116,11 +111,14 @@ fn drain(engine: EngineHandle, mut signals: Signals) -> ExitCode {
     });
     engine.drain();
     let counters = Arc::clone(engine.counters());
+    counters.set_state(EngineState::Draining);
     let report = engine.join();
+    counters.set_state(EngineState::Stopped);
+    let totals = counters.totals();
     tracing::info!(
-        delivered = counters.sum(|shard| &shard.delivered),
-        committed = counters.sum(|shard| &shard.committed),
-        dropped = counters.sum(|shard| &shard.dropped),
+        delivered = totals.records(Count::Invoked) - totals.records(Count::Failed),
+        committed = totals.records(Count::Committed),
+        dropped = totals.records(Count::Dropped),
         "stopped"
     );
     match report.fatal {
@@ -156,8 +154,15 @@ impl Signals {
 /// Serves metrics. An address that nobody asked for and somebody else has is done without.
 fn metrics(mapping: &Mapping, engine: &EngineHandle) -> Result<(), LaunchError> {
     let Some(address) = mapping.engine.metrics_address else { return Ok(()) };
-    match engine.runtime().block_on(serve_metrics(address, Arc::clone(engine.counters()))) {
-        Ok(address) => tracing::info!("metrics: http://{address}/metrics"),
+    let bound = engine.runtime().block_on(prometheus::bind(address)).and_then(|listener| {
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    });
+    match bound {
+        Ok((listener, address)) => {
+            engine.runtime().spawn(prometheus::serve(listener, Arc::clone(engine.counters())));
+            tracing::info!("metrics: http://{address}/metrics");
+        }
         Err(reason) if mapping.engine.metrics_address_given => {
             return Err(LaunchError::Metrics { address, reason });
         }
@@ -185,8 +190,11 @@ fn invoker(mapping: &Mapping) -> Result<LambdaInvoker, LaunchError> {
         .enable_all()
         .build()
         .map_err(|reason| LaunchError::System { what: "looking for credentials", reason })?;
-    let always = mapping.engine.signing == mapping::Signing::Always;
-    Ok(runtime.block_on(LambdaInvoker::open(settings, always))?)
+    let invoker = runtime.block_on(LambdaInvoker::open(settings))?;
+    if mapping.engine.signing == mapping::Signing::Always && !invoker.is_signed() {
+        return Err(LaunchError::Unsigned);
+    }
+    Ok(invoker)
 }
 
 fn engine_settings(mapping: &Mapping) -> EngineSettings {

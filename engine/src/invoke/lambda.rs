@@ -152,6 +152,12 @@ impl LambdaInvoker {
         &self.target
     }
 
+    /// Whether requests are signed.
+    #[must_use]
+    pub fn is_signed(&self) -> bool {
+        !matches!(self.signing, Signing::Unsigned)
+    }
+
     async fn attempt(&self, payload: Payload) -> Outcome {
         let request = match self.request(payload).await {
             Ok(request) => request,

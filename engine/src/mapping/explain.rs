@@ -1,63 +1,10 @@
 //! The effective mapping in words: each value, and who said so.
 
-use std::fmt;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use super::settings::{EngineSettings, MappingSettings, Settings};
 use super::value::{Accesses, Names, Properties, Size, Span, Switch, Text, Whole};
-use super::{Mapping, StartingPosition, Word};
-
-/// Who said what a setting is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A flag.
-    Flag,
-    /// A file, by name.
-    File(String),
-    /// Something else than the default, in words.
-    Derived(String),
-    /// Nobody.
-    Default,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flag => f.write_str("flag"),
-            Self::File(name) => f.write_str(name),
-            Self::Derived(words) => f.write_str(words),
-            Self::Default => f.write_str("default"),
-        }
-    }
-}
-
-/// The layers that settings were merged from.
-#[derive(Clone, Debug, Default)]
-pub struct Origins {
-    /// What flags said.
-    pub flags: Settings,
-    /// The file's name and what it said.
-    pub file: Option<(String, Settings)>,
-}
-
-impl Origins {
-    /// Who gave the setting at `path`, if anybody did.
-    #[must_use]
-    pub fn of(&self, path: &str) -> Option<Origin> {
-        if self.flags.show(path).is_some() {
-            return Some(Origin::Flag);
-        }
-        let (name, settings) = self.file.as_ref()?;
-        settings.show(path).map(|_| Origin::File(name.clone()))
-    }
-
-    /// What both say: flags over the file.
-    #[must_use]
-    pub fn merged(&self) -> Settings {
-        let file = self.file.as_ref().map(|(_, settings)| settings.clone()).unwrap_or_default();
-        self.flags.clone().or(file)
-    }
-}
+use super::{Mapping, Origin, Origins, StartingPosition, Word};
 
 /// The effective mapping as text: every setting with its value and origin, then what follows from
 /// them. Secrets are hidden.

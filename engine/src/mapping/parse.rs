@@ -13,12 +13,7 @@ impl Settings {
     /// # Errors
     /// If it is not TOML, or some of its settings are unknown or of the wrong kind: all of them.
     pub fn from_toml(text: &str) -> Result<Self, MappingError> {
-        check_length(text)?;
-        let table = text.parse::<Table>().map_err(|error| {
-            let remedy = "write `name = value` lines and the tables [engine] and [[source_access]]";
-            Problem::wrong("file", &error.to_string().trim(), "TOML 1.0", remedy)
-        })?;
-        Self::from_table(&table)
+        Self::from_table(&toml_table(text)?)
     }
 
     /// Reads a JSON object with the same names.
@@ -42,6 +37,12 @@ impl Settings {
     /// # Errors
     /// If some of its settings are unknown or of the wrong kind: all of them.
     pub fn from_table(table: &Table) -> Result<Self, MappingError> {
+        let (settings, problems) = Self::read_table(table);
+        MappingError::unless_empty(problems).map(|()| settings)
+    }
+
+    /// What can be read of a table, and what is wrong with the rest.
+    pub(super) fn read_table(table: &Table) -> (Self, Vec<Problem>) {
         let mut settings = Self::default();
         let mut problems = Vec::new();
         for (name, value) in table {
@@ -60,8 +61,21 @@ impl Settings {
                 problems.extend(complaint(format!("engine.{name}"), value, read));
             }
         }
-        MappingError::unless_empty(problems).map(|()| settings)
+        (settings, problems)
     }
+}
+
+/// A TOML file's text as a table.
+pub(super) fn toml_table(text: &str) -> Result<Table, Problem> {
+    check_length(text)?;
+    text.parse::<Table>().map_err(|error| {
+        let remedy = "write `name = value` lines and the tables [engine] and [[source_access]]";
+        let mut problem = Problem::wrong("file", "", "TOML 1.0", remedy);
+        // Its lines point at the place; in one line they would not.
+        let text: String = error.to_string().chars().filter(|c| *c == '\n' || !c.is_control()).collect();
+        problem.found = Some(format!("\n{}\n", text.trim()));
+        problem
+    })
 }
 
 fn check_length(text: &str) -> Result<(), Problem> {

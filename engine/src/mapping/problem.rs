@@ -7,6 +7,8 @@ use std::fmt;
 pub struct Problem {
     /// The setting's name, with its table: `batch_size`, `engine.threads`, `source_access[0].uri`.
     pub field: String,
+    /// Who said so: `flag --batch-size`, `pelton.toml`; `None` if nobody or unknown.
+    pub origin: Option<String>,
     /// What was found; `None` if nothing was.
     pub found: Option<String>,
     /// What is allowed.
@@ -28,6 +30,7 @@ impl Problem {
     ) -> Self {
         Self {
             field: field.into(),
+            origin: None,
             found: Some(shorten(&found.to_string())),
             allowed: allowed.into(),
             remedy: remedy.into(),
@@ -40,7 +43,13 @@ impl Problem {
         allowed: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { field: field.into(), found: None, allowed: allowed.into(), remedy: remedy.into() }
+        Self {
+            field: field.into(),
+            origin: None,
+            found: None,
+            allowed: allowed.into(),
+            remedy: remedy.into(),
+        }
     }
 }
 
@@ -56,10 +65,14 @@ fn shorten(text: &str) -> String {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { field, found, allowed, remedy } = self;
+        let Self { field, origin, found, allowed, remedy } = self;
+        f.write_str(field)?;
+        if let Some(origin) = origin {
+            write!(f, " ({origin})")?;
+        }
         match found {
-            Some(found) => write!(f, "{field}: found {found}; allowed: {allowed}; {remedy}"),
-            None => write!(f, "{field}: not given; needed: {allowed}; {remedy}"),
+            Some(found) => write!(f, ": found {found}; allowed: {allowed}; {remedy}"),
+            None => write!(f, ": not given; needed: {allowed}; {remedy}"),
         }
     }
 }

@@ -186,7 +186,7 @@ settings! {
     metrics_address: Text, "ADDRESS", "ip:port or off; default 127.0.0.1:9464";
     /// How log lines look on stderr.
     log_format: Text, "FORMAT", "human or json; default human";
-    /// What is logged: a level, or directives such as `pelton=debug,rdkafka=info`.
+    /// What is logged: a level, or directives such as `pelton=debug,librdkafka=info`.
     log_level: Text, "LEVEL", "error, warn, info, debug, trace or directives; default $RUST_LOG, then info";
 }
 

@@ -288,13 +288,12 @@ fn the_words_of_the_engine_are_checked() {
 
 #[test]
 fn explaining_shows_each_value_with_its_origin() {
-    let flags = Settings::from_toml("batch_size = '500'").expect("valid");
-    let file =
-        Settings::from_toml(&with_required("batch_size = 7\nsource_access = ['BASIC_AUTH=env:LOGIN']"))
-            .expect("valid");
-    let origins = Origins { flags, file: Some(("pelton.toml".to_owned(), file)) };
+    let mut origins = Origins::default();
+    origins.add_flags(&"batch_size = '500'".parse().expect("TOML"));
+    origins
+        .add_file("pelton.toml", &with_required("batch_size = 7\nsource_access = ['BASIC_AUTH=env:LOGIN']"));
     let lab = Lab::default().variable("LOGIN", r#"{"username":"alice","password":"hunter2"}"#);
-    let mapping = origins.merged().validate(&lab).expect("valid");
+    let mapping = origins.validate(&lab).expect("valid");
     let text = explain(&mapping, &origins);
     let row = |name: &str| -> Vec<&str> {
         let line = text.lines().find(|line| line.trim_start().starts_with(&format!("{name} "))).expect(name);

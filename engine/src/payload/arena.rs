@@ -38,6 +38,11 @@ impl Charge {
         self.bytes += bytes;
         true
     }
+
+    /// What is charged.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 impl Drop for Charge {

@@ -178,6 +178,13 @@ impl Pool {
         self.touched.load(Ordering::Relaxed)
     }
 
+    /// Of [`touched_bytes`](Self::touched_bytes), what is lent out or still being read.
+    #[must_use]
+    pub fn in_use_bytes(&self) -> usize {
+        let free: usize = self.free.iter().map(|(buffer, _)| buffer.charge.bytes()).sum();
+        self.touched_bytes().saturating_sub(free)
+    }
+
     /// Buffers that are lent out or still being read.
     #[must_use]
     pub fn in_use(&self) -> usize {

@@ -99,7 +99,7 @@ impl Engine {
             .enable_all()
             .build()
             .map_err(|reason| EngineError::Spawn { what: "the invocation side", reason })?;
-        let counters = Arc::new(Counters::new(settings.threads, settings.pollers));
+        let counters = Counters::new(settings.threads);
         let draining = Arc::new(AtomicBool::new(false));
         let settings = Arc::new(settings);
         let mut handle = EngineHandle {
@@ -120,6 +120,8 @@ impl Engine {
             };
             // Should this fail, dropping the handle drains the threads that run already.
             let source = connect(ThreadPlan { thread, pollers, wake })?;
+            let writer = counters.writer(thread);
+            writer.set_pollers(pollers as u64);
             let consumer = ConsumerThread {
                 source,
                 pollers: (0..pollers).map(|number| Poller::new(number, named + number)).collect(),
@@ -131,7 +133,7 @@ impl Engine {
                 ),
                 parker,
                 clock,
-                counters: counters.shard(thread),
+                counters: writer,
                 observer: observer.clone(),
                 draining: Arc::clone(&draining),
                 cadence: Cadence::new(settings.commit_interval),

@@ -1,8 +1,11 @@
 //! The partitions of one poller: where each stands, and in which slot.
 
+use std::sync::Arc;
+
 use crate::commit::Watermark;
 use crate::ids::{Offset, Partition, Slot, Topic};
 use crate::payload::Template;
+use crate::telemetry::PartitionGauges;
 
 /// One partition that a poller reads.
 #[derive(Debug)]
@@ -10,6 +13,8 @@ pub(super) struct Owned {
     pub(super) partition: Partition,
     pub(super) template: Template,
     pub(super) watermark: Watermark,
+    /// What an operator sees of it.
+    pub(super) gauges: Arc<PartitionGauges>,
     state: State,
 }
 
@@ -36,12 +41,19 @@ pub(super) struct Partitions {
 
 impl Partitions {
     /// Adds `partition`, first read at `start`.
-    pub(super) fn add(&mut self, topic: &Topic, partition: Partition, start: Offset) {
+    pub(super) fn add(
+        &mut self,
+        topic: &Topic,
+        partition: Partition,
+        start: Offset,
+        gauges: Arc<PartitionGauges>,
+    ) {
         debug_assert!(self.find(partition).is_none(), "{topic}[{partition}] is owned already");
         let owned = Owned {
             partition,
             template: Template::new(topic, partition),
             watermark: Watermark::new(start),
+            gauges,
             state: State::Active,
         };
         match self.slots.iter().position(|owned| owned.state == State::Vacant) {
@@ -114,11 +126,17 @@ impl Partitions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Counters;
+
+    fn add(table: &mut Partitions, partition: i32, start: i64) {
+        let partition = Partition(partition);
+        table.add(&Topic::new("t"), partition, Offset(start), Counters::new(0).own_partition(partition));
+    }
 
     fn with(partitions: &[i32]) -> Partitions {
         let mut table = Partitions::default();
         for &partition in partitions {
-            table.add(&Topic::new("t"), Partition(partition), Offset(7));
+            add(&mut table, partition, 7);
         }
         table
     }
@@ -128,7 +146,7 @@ mod tests {
         let mut table = with(&[0, 1]);
         let old = table.leave(Partition(0)).expect("owned");
         table.forget(Partition(0));
-        table.add(&Topic::new("t"), Partition(0), Offset(9));
+        add(&mut table, 0, 9);
         assert_ne!(table.find(Partition(0)), Some(old));
         assert!(table.get_mut(old).is_none());
     }
@@ -139,7 +157,7 @@ mod tests {
         let old = table.leave(Partition(0)).expect("owned");
         table.forget(Partition(0));
         table.reclaim();
-        table.add(&Topic::new("t"), Partition(5), Offset(9));
+        add(&mut table, 5, 9);
         assert_eq!(table.find(Partition(5)), Some(old));
     }
 

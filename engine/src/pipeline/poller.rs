@@ -17,7 +17,7 @@ use crate::ids::{Offset, Partition, Slot, Topic};
 use crate::payload::Pool;
 use crate::record::Record;
 use crate::source::RecordQueue;
-use crate::telemetry::Shard;
+use crate::telemetry::{Count, ErrorKind, Writer};
 use crate::time::{Clock, Nanos, wall_ms};
 
 use super::dispatch::{Answer, Dispatch};
@@ -36,7 +36,7 @@ pub(super) struct Bench<'a> {
     pub(super) clock: Clock,
     pub(super) pool: &'a mut Pool,
     pub(super) dispatch: &'a Dispatch,
-    pub(super) counters: &'a Shard,
+    pub(super) counters: &'a Writer,
     pub(super) observer: Option<&'a dyn Observer>,
 }
 
@@ -162,7 +162,7 @@ impl Poller {
             return false;
         }
         flight.retry_at = None;
-        bench.counters.invoked.add(u64::from(flight.parcel.payload.records()));
+        bench.counters.records(Count::Invoked, u64::from(flight.parcel.payload.records()));
         bench.dispatch.hand_over(self.number, flight.parcel.payload.clone());
         true
     }
@@ -227,7 +227,7 @@ impl Poller {
             if appended.taken > 0 {
                 let (first, last) = (records[0].offset(), records[appended.taken - 1].offset());
                 ordered(owned.watermark.on_taken(first, last), &bench.settings.topic, partition);
-                bench.counters.polled.add(appended.taken as u64);
+                bench.counters.records(Count::Polled, appended.taken as u64);
                 queue.advance(appended.taken);
             }
             match appended.stop {
@@ -285,8 +285,8 @@ impl Poller {
                 );
                 ordered(owned.watermark.on_taken(offset, offset), topic, partition);
                 ordered(owned.watermark.on_done(offset, offset), topic, partition);
-                bench.counters.polled.add(1);
-                bench.counters.dropped.add(1);
+                bench.counters.records(Count::Polled, 1);
+                bench.counters.records(Count::Dropped, 1);
                 queue.advance(1);
             }
             Oversized::Block => {
@@ -334,7 +334,7 @@ impl Poller {
         let Some(open) = self.open.take() else { return };
         let batch = open.seal(cause, bench.clock.now());
         let payload = batch.whole();
-        bench.counters.on_batch(cause as usize, payload.records(), payload.len());
+        bench.counters.batch(cause.label(), u64::from(payload.records()), payload.len() as u64);
         self.ready = Some(Parcel { payload, batch, kept: None, encode: self.encode });
     }
 
@@ -346,7 +346,7 @@ impl Poller {
         let Some(parcel) = self.ready.take() else { return };
         self.seed = self.seed.wrapping_add(1);
         let payload = parcel.payload.clone();
-        bench.counters.invoked.add(u64::from(payload.records()));
+        bench.counters.records(Count::Invoked, u64::from(payload.records()));
         self.flight = Some(Flight {
             parcel,
             delivery: Delivery::new(bench.settings.retry, self.seed),
@@ -366,9 +366,11 @@ impl Poller {
         flight.sent_at.get_or_insert(answer.started_at);
         let records = u64::from(flight.parcel.payload.records());
         let took = answer.done_at - answer.started_at;
-        let outcome = &answer.outcome;
-        let success = matches!(outcome, Outcome::Success { .. });
-        bench.counters.on_invocation(outcome.number(), success, took, records);
+        bench.counters.invocation(answer.outcome.label(), took);
+        if !matches!(answer.outcome, Outcome::Success { .. }) {
+            bench.counters.error(ErrorKind::Invoke);
+            bench.counters.records(Count::Failed, records);
+        }
         match flight.delivery.on_outcome(&answer.outcome, answer.done_at) {
             Plan::Done => self.complete(answer.done_at, bench),
             Plan::Retry { at } => {
@@ -387,8 +389,7 @@ impl Poller {
                 ordered(owned.watermark.on_done(run.first, run.last), &bench.settings.topic, owned.partition);
             }
         }
-        let now_ms = wall_ms();
-        bench.counters.on_delivered(flight.parcel.payload.entries().map(|entry| now_ms - entry.timestamp_ms));
+        note_ages(&flight.parcel.payload, bench.counters);
         if let Some(observer) = bench.observer {
             observer.on_delivered(&BatchTrace {
                 batch: &flight.parcel.batch,
@@ -504,6 +505,21 @@ pub(super) fn kept_runs<'a>(
     kept: Option<&'a [Range<u32>]>,
 ) -> impl Iterator<Item = &'a Run> {
     batch.runs().iter().filter(move |run| kept.is_none_or(|kept| kept.contains(&run.records)))
+}
+
+/// Counts how old the delivered records are by their own timestamps.
+fn note_ages(payload: &Payload, counters: &Writer) {
+    let now_ms = wall_ms();
+    let mut same = (0, 0);
+    for entry in payload.entries() {
+        // Records of one producer batch share a timestamp more often than not.
+        if same.0 != entry.timestamp_ms {
+            counters.record_age(now_ms.saturating_sub(same.0), same.1);
+            same = (entry.timestamp_ms, 0);
+        }
+        same.1 += 1;
+    }
+    counters.record_age(now_ms.saturating_sub(same.0), same.1);
 }
 
 fn log_failure(poller: usize, flight: &Flight, answer: &Answer, at: Nanos) {

@@ -10,10 +10,11 @@ use crate::commit::Cadence;
 use crate::ids::{Offset, Partition};
 use crate::payload::Pool;
 use crate::source::{CommitMode, Source, SourceError, SourceEvent, SourceState, Start};
-use crate::telemetry::{Link, Shard};
-use crate::time::{Clock, Nanos, wall_ms};
+use crate::telemetry::{ArenaBytes, Count, EngineState, ErrorKind, Writer};
+use crate::time::{Clock, Nanos};
 
 use super::dispatch::Dispatch;
+use super::partitions::Owned;
 use super::poller::{Bench, Poller};
 use super::rebalance::{Change, Rebalance, Step};
 use super::{EngineSettings, Observer};
@@ -39,7 +40,7 @@ pub(super) struct ConsumerThread<S: Source> {
     pub(super) pool: Pool,
     pub(super) parker: Parker,
     pub(super) clock: Clock,
-    pub(super) counters: Arc<Shard>,
+    pub(super) counters: Writer,
     pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) draining: Arc<AtomicBool>,
     pub(super) cadence: Cadence,
@@ -128,15 +129,15 @@ impl<S: Source> ConsumerThread<S> {
                     self.cadence.on_committed(&offsets);
                     self.tell_committed(&offsets);
                 }
-                SourceEvent::Lag { partition, end } => self.counters.on_end(partition, end),
+                SourceEvent::Lag { partition, end } => self.on_end(partition, end),
                 SourceEvent::State(state) => {
                     tracing::info!(?state, "source");
-                    self.counters.on_link(link(state), wall_ms());
+                    self.counters.counters().set_state(engine_state(state));
                 }
                 SourceEvent::Problem(problem) => {
                     tracing::warn!("{problem}");
-                    self.counters.polling_errors.add(1);
-                    self.counters.on_problem(problem.to_string());
+                    self.counters.error(ErrorKind::Polling);
+                    self.counters.counters().note_problem(&problem.to_string());
                 }
                 SourceEvent::Fatal(fatal) => {
                     tracing::error!("{fatal}");
@@ -193,9 +194,12 @@ impl<S: Source> ConsumerThread<S> {
         for &(partition, poller) in routes.iter() {
             // One without a start was taken back before it could be read; its revocation follows.
             let Some(start) = starts.iter().find(|start| start.partition == partition) else { continue };
-            self.pollers[poller].partitions.add(&self.settings.topic, partition, start.offset);
+            let gauges = self.counters.counters().own_partition(partition);
+            if let Some(committed) = start.committed {
+                gauges.set_committed(committed);
+            }
+            self.pollers[poller].partitions.add(&self.settings.topic, partition, start.offset, gauges);
             self.cadence.on_assigned(partition, start.offset, start.committed);
-            self.counters.on_assigned(partition, start.offset);
         }
         tracing::info!(partitions = %listed(partitions), "assigned");
         Ok(())
@@ -216,7 +220,7 @@ impl<S: Source> ConsumerThread<S> {
                 poller.forget(partition, self.source.queue(number));
             }
             self.cadence.on_revoked(partition);
-            self.counters.on_forgotten(partition);
+            self.counters.counters().disown_partition(partition);
         }
         self.source.release(partitions)
     }
@@ -228,7 +232,9 @@ impl<S: Source> ConsumerThread<S> {
                 self.cadence.on_assigned(partition, offset, None);
             }
             for owned in poller.partitions.owned_mut() {
-                self.cadence.on_moved(owned.partition, owned.watermark.committable());
+                let committable = owned.watermark.committable();
+                owned.gauges.set_watermark(committable);
+                self.cadence.on_moved(owned.partition, committable);
             }
         }
     }
@@ -269,23 +275,45 @@ impl<S: Source> ConsumerThread<S> {
 
     fn on_commit_failed(&mut self, error: &SourceError) {
         tracing::warn!("{error}; it is tried again with the next one");
-        self.counters.commit_errors.add(1);
+        self.counters.error(ErrorKind::Commit);
         self.cadence.on_failed(self.clock.now());
     }
 
-    fn tell_committed(&self, offsets: &[(Partition, Offset)]) {
+    fn tell_committed(&mut self, offsets: &[(Partition, Offset)]) {
         let now = self.clock.now();
         for &(partition, offset) in offsets {
-            self.counters.on_committed(partition, offset);
+            if let Some(owned) = self.owned(partition) {
+                let before = owned.gauges.committed();
+                owned.gauges.set_committed(offset);
+                let moved = before.map_or(0, |before| offset.0.saturating_sub(before.0));
+                self.counters.records(Count::Committed, u64::try_from(moved).unwrap_or(0));
+            }
             if let Some(observer) = &self.observer {
                 observer.on_committed(partition, offset, now);
             }
         }
     }
 
+    fn on_end(&mut self, partition: Partition, end: Offset) {
+        if let Some(owned) = self.owned(partition) {
+            owned.gauges.set_end(end);
+        }
+    }
+
+    fn owned(&mut self, partition: Partition) -> Option<&mut Owned> {
+        self.pollers
+            .iter_mut()
+            .flat_map(|poller| poller.partitions.owned_mut())
+            .find(|owned| owned.partition == partition)
+    }
+
     fn report(&self) {
         let in_flight = self.pollers.iter().filter(|poller| poller.is_in_flight()).count();
-        self.counters.set_gauges(in_flight, self.pool.touched_bytes(), self.pool.in_use());
+        self.counters.set_in_flight(in_flight as u64);
+        self.counters.set_arena(ArenaBytes {
+            in_use: self.pool.in_use_bytes() as u64,
+            free: (self.pool.touched_bytes() - self.pool.in_use_bytes()) as u64,
+        });
     }
 
     fn sleep(&self, drain_until: Option<Nanos>) {
@@ -325,11 +353,11 @@ impl<S: Source> ConsumerThread<S> {
     }
 }
 
-fn link(state: SourceState) -> Link {
+fn engine_state(state: SourceState) -> EngineState {
     match state {
-        SourceState::Connecting => Link::Connecting,
-        SourceState::Connected => Link::Connected,
-        SourceState::Disconnected => Link::Disconnected,
+        SourceState::Connecting => EngineState::Starting,
+        SourceState::Connected => EngineState::Running,
+        SourceState::Disconnected => EngineState::Disconnected,
     }
 }
 

@@ -1,360 +1,341 @@
-//! What has happened, as plain adds.
+//! Counters in shards, one per consumer thread.
 //!
-//! Each consumer thread writes a [`Shard`] of its own, so an add is a load and a store; whoever
-//! reads sums the shards. What is kept per partition changes with commits and statistics, a few
-//! times a second, and stands behind a lock that no record ever meets.
+//! A shard is written by the one thread that holds its [`Writer`], with plain relaxed loads and
+//! stores: no locked instruction and no cache line shared between writers. Readers sum the shards;
+//! what they see may be a few records old and is never torn.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicU8, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::ids::{Offset, Partition};
+use super::histogram::{Cell64, Histogram, HistogramTotals};
+use super::names::{
+    BATCH_RECORDS, CAUSES, Count, ErrorKind, INVOCATION, OUTCOMES, PAYLOAD_BYTES, RECORD_AGE, slot,
+};
+use super::partitions::{PartitionGauges, Partitions};
+use crate::ids::Partition;
 
-/// A counter with one writer.
-#[derive(Debug, Default)]
-pub struct Count(AtomicU64);
-
-impl Count {
-    /// Adds `more`. Only the thread that owns the shard may call it: two writers would lose adds.
-    pub fn add(&self, more: u64) {
-        self.0.store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
-    }
-
-    /// The sum so far.
-    #[must_use]
-    pub fn get(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
-
-/// Counts of observations by size, in fixed buckets, with one writer.
+/// One thread's counters, on cache lines of its own (two, for CPUs that fetch pairs).
 #[derive(Debug)]
-pub struct Histogram {
-    /// Upper bounds, inclusive, ascending; in the unit of what is observed.
-    bounds: &'static [u64],
-    /// One more than the bounds: the last takes what is above them all.
-    counts: Box<[Count]>,
-    sum: Count,
+#[repr(align(128))]
+struct Shard {
+    taken: AtomicBool,
+    counts: [Cell64; Count::ALL.len()],
+    errors: [Cell64; ErrorKind::LABELS.len()],
+    invocations: [Cell64; OUTCOMES.len()],
+    batches: [Cell64; CAUSES.len()],
+    record_age: Histogram,
+    invocation: Histogram,
+    batch_records: Histogram,
+    payload_bytes: Histogram,
+    pollers: Cell64,
+    in_flight: Cell64,
+    arena_in_use: Cell64,
+    arena_free: Cell64,
 }
 
-impl Histogram {
-    fn new(bounds: &'static [u64]) -> Self {
-        Self { bounds, counts: (0..=bounds.len()).map(|_| Count::default()).collect(), sum: Count::default() }
-    }
-
-    /// Counts one observation.
-    pub fn observe(&self, value: u64) {
-        self.counts[self.bounds.partition_point(|&bound| bound < value)].add(1);
-        self.sum.add(value);
-    }
-
-    /// The upper bounds, without the infinite one.
-    #[must_use]
-    pub const fn bounds(&self) -> &'static [u64] {
-        self.bounds
-    }
-
-    /// Observations per bucket, not cumulated; the last is above every bound.
-    pub fn counts(&self) -> impl Iterator<Item = u64> + '_ {
-        self.counts.iter().map(Count::get)
-    }
-
-    /// The sum of all observations.
-    #[must_use]
-    pub fn sum(&self) -> u64 {
-        self.sum.get()
+impl Default for Shard {
+    fn default() -> Self {
+        Self {
+            taken: AtomicBool::default(),
+            counts: Default::default(),
+            errors: Default::default(),
+            invocations: Default::default(),
+            batches: Default::default(),
+            record_age: Histogram::new(&RECORD_AGE),
+            invocation: Histogram::new(&INVOCATION),
+            batch_records: Histogram::new(&BATCH_RECORDS),
+            payload_bytes: Histogram::new(&PAYLOAD_BYTES),
+            pollers: Cell64::default(),
+            in_flight: Cell64::default(),
+            arena_in_use: Cell64::default(),
+            arena_free: Cell64::default(),
+        }
     }
 }
 
-/// Bucket bounds of record ages and invocation times, in microseconds: 1 ms to 15 min.
-pub const MICROS: &[u64] = &[
-    1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000,
-    10_000_000, 30_000_000, 60_000_000, 300_000_000, 900_000_000,
-];
-/// Bucket bounds of records in a batch.
-pub const RECORDS: &[u64] = &[1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000];
-/// Bucket bounds of payload sizes, in bytes: 1 KiB to 6 MiB.
-pub const BYTES: &[u64] = &[
-    1 << 10,
-    4 << 10,
-    16 << 10,
-    64 << 10,
-    256 << 10,
-    1 << 20,
-    2 << 20,
-    3 << 20,
-    4 << 20,
-    5 << 20,
-    6 << 20,
-];
-
-/// What a partition stands at.
+/// What an engine is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PartitionGauge {
-    /// The first offset not yet committed.
-    pub committed: Offset,
-    /// The log end offset, once known.
-    pub end: Option<Offset>,
+pub enum EngineState {
+    /// Connecting for the first time.
+    Starting,
+    /// Connected.
+    Running,
+    /// All brokers are lost; it reconnects for ever.
+    Disconnected,
+    /// Finishing what is in flight.
+    Draining,
+    /// Over.
+    Stopped,
 }
 
-impl PartitionGauge {
-    /// Records between the two; `None` until the end is known.
+impl EngineState {
+    const ALL: [Self; 5] = [Self::Starting, Self::Running, Self::Disconnected, Self::Draining, Self::Stopped];
+
+    /// One word.
     #[must_use]
-    pub fn lag(&self) -> Option<u64> {
-        self.end.map(|end| u64::try_from(end.0 - self.committed.0).unwrap_or(0))
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Disconnected => "disconnected",
+            Self::Draining => "draining",
+            Self::Stopped => "stopped",
+        }
     }
 }
 
-/// How a consumer thread stands with its cluster.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Link {
-    /// Nothing heard yet.
-    #[default]
-    Connecting = 0,
-    /// Connected.
-    Connected = 1,
-    /// Every broker lost; being tried again.
-    Disconnected = 2,
-}
-
-/// One consumer thread's numbers. Counters are written by that thread only.
+/// Everything that one engine counts.
 #[derive(Debug)]
-pub struct Shard {
-    /// Records read.
-    pub polled: Count,
-    /// Records given to the function, again on each retry.
-    pub invoked: Count,
-    /// Records in failed invocations.
-    pub failed: Count,
-    /// Records given up for good without a destination.
-    pub dropped: Count,
-    /// Records committed: sums of the steps of committed offsets.
-    pub committed: Count,
-    /// Records in delivered batches.
-    pub delivered: Count,
-    /// Errors of the client, each tried again by itself.
-    pub polling_errors: Count,
-    /// Failed invocations.
-    pub invoke_errors: Count,
-    /// Refused commits.
-    pub commit_errors: Count,
-    /// Invocations by outcome, in the order of the labels that the caller numbers them by.
-    pub invocations: [Count; 7],
-    /// Batches by flush cause, likewise.
-    pub batches: [Count; 5],
-    /// Records per batch.
-    pub batch_records: Histogram,
-    /// Bytes per payload.
-    pub payload_bytes: Histogram,
-    /// Invocation times, in microseconds.
-    pub invocation_micros: Histogram,
-    /// Ages of records when their batch was delivered, by their own timestamps, in microseconds.
-    pub age_micros: Histogram,
-    in_flight: AtomicU64,
-    arena_bytes: AtomicU64,
-    arenas_in_use: AtomicU64,
-    link: AtomicU8,
-    changed_at_ms: AtomicI64,
-    partitions: Mutex<BTreeMap<Partition, PartitionGauge>>,
+pub struct Counters {
+    shards: Box<[Shard]>,
+    partitions: Partitions,
+    state: AtomicU8,
     problem: Mutex<Option<String>>,
 }
 
-impl Shard {
-    fn new() -> Self {
-        Self {
-            polled: Count::default(),
-            invoked: Count::default(),
-            failed: Count::default(),
-            dropped: Count::default(),
-            committed: Count::default(),
-            delivered: Count::default(),
-            polling_errors: Count::default(),
-            invoke_errors: Count::default(),
-            commit_errors: Count::default(),
-            invocations: Default::default(),
-            batches: Default::default(),
-            batch_records: Histogram::new(RECORDS),
-            payload_bytes: Histogram::new(BYTES),
-            invocation_micros: Histogram::new(MICROS),
-            age_micros: Histogram::new(MICROS),
-            in_flight: AtomicU64::new(0),
-            arena_bytes: AtomicU64::new(0),
-            arenas_in_use: AtomicU64::new(0),
-            link: AtomicU8::new(0),
-            changed_at_ms: AtomicI64::new(0),
-            partitions: Mutex::default(),
+/// Longest problem that is kept for the status line, in characters.
+const PROBLEM_CHARS_MAX: usize = 200;
+
+impl Counters {
+    /// Counters for this many consumer threads.
+    #[must_use]
+    pub fn new(threads: usize) -> Arc<Self> {
+        Arc::new(Self {
+            shards: (0..threads).map(|_| Shard::default()).collect(),
+            partitions: Partitions::default(),
+            state: AtomicU8::new(EngineState::Starting as u8),
             problem: Mutex::default(),
-        }
+        })
     }
 
-    /// A batch was closed; `cause` numbers its flush cause.
-    pub fn on_batch(&self, cause: usize, records: u32, payload_bytes: usize) {
-        self.batches[cause].add(1);
-        self.batch_records.observe(u64::from(records));
-        self.payload_bytes.observe(payload_bytes as u64);
-    }
-
-    /// An invocation with `records` records was answered after `took`; `outcome` numbers its
-    /// outcome.
-    pub fn on_invocation(&self, outcome: usize, success: bool, took: Duration, records: u64) {
-        self.invocations[outcome].add(1);
-        self.invocation_micros.observe(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-        if !success {
-            self.invoke_errors.add(1);
-            self.failed.add(records);
-        }
-    }
-
-    /// A batch was delivered; its records had these ages, in milliseconds.
-    pub fn on_delivered(&self, ages_ms: impl Iterator<Item = i64>) {
-        let mut records = 0;
-        for age in ages_ms {
-            // A producer whose clock is ahead makes negative ages.
-            self.age_micros.observe(u64::try_from(age).unwrap_or(0).saturating_mul(1000));
-            records += 1;
-        }
-        self.delivered.add(records);
-    }
-
-    /// A partition is read from `start` on.
-    pub fn on_assigned(&self, partition: Partition, start: Offset) {
-        self.partitions().insert(partition, PartitionGauge { committed: start, end: None });
-    }
-
-    /// A partition is no longer read here.
-    pub fn on_forgotten(&self, partition: Partition) {
-        self.partitions().remove(&partition);
-    }
-
-    /// A commit was acknowledged.
-    pub fn on_committed(&self, partition: Partition, offset: Offset) {
-        if let Some(gauge) = self.partitions().get_mut(&partition) {
-            self.committed.add(u64::try_from(offset.0 - gauge.committed.0).unwrap_or(0));
-            gauge.committed = offset;
-        }
-    }
-
-    /// The log end of a partition is known.
-    pub fn on_end(&self, partition: Partition, end: Offset) {
-        if let Some(gauge) = self.partitions().get_mut(&partition) {
-            gauge.end = Some(end);
-        }
-    }
-
-    /// Something failed that is tried again.
-    pub fn on_problem(&self, words: String) {
-        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
-    }
-
-    /// The connection changed.
-    pub fn on_link(&self, link: Link, now_ms: i64) {
-        self.link.store(link as u8, Relaxed);
-        self.changed_at_ms.store(now_ms, Relaxed);
-    }
-
-    /// How many invocations run, and what the batches hold of the budget.
-    pub fn set_gauges(&self, in_flight: usize, arena_bytes: usize, arenas_in_use: usize) {
-        self.in_flight.store(in_flight as u64, Relaxed);
-        self.arena_bytes.store(arena_bytes as u64, Relaxed);
-        self.arenas_in_use.store(arenas_in_use as u64, Relaxed);
-    }
-
-    /// Invocations that run now.
+    /// The right to write the counters of one thread, until it is dropped.
+    ///
+    /// # Panics
+    /// If there is no such thread, or somebody else has its writer: two would lose counts.
     #[must_use]
-    pub fn in_flight(&self) -> u64 {
-        self.in_flight.load(Relaxed)
+    pub fn writer(self: &Arc<Self>, thread: usize) -> Writer {
+        let taken = self.shards[thread].taken.swap(true, Ordering::Acquire);
+        assert!(!taken, "the counters of thread {thread} already have a writer");
+        Writer { counters: self.clone(), thread, single: PhantomData }
     }
 
-    /// Bytes of the memory budget that batches have touched.
+    /// Begins to show the offsets of a partition.
+    pub fn own_partition(&self, partition: Partition) -> Arc<PartitionGauges> {
+        self.partitions.own(partition)
+    }
+
+    /// Ends to show a partition that went to somebody else.
+    pub fn disown_partition(&self, partition: Partition) {
+        self.partitions.disown(partition);
+    }
+
+    /// The partitions owned now.
     #[must_use]
-    pub fn arena_bytes(&self) -> u64 {
-        self.arena_bytes.load(Relaxed)
+    pub fn partitions(&self) -> Vec<(Partition, Arc<PartitionGauges>)> {
+        self.partitions.list()
     }
 
-    /// Buffers that are open or in flight.
+    /// Says what the engine is doing.
+    pub fn set_state(&self, state: EngineState) {
+        self.state.store(state as u8, Ordering::Relaxed);
+    }
+
+    /// What the engine is doing.
     #[must_use]
-    pub fn arenas_in_use(&self) -> u64 {
-        self.arenas_in_use.load(Relaxed)
+    pub fn state(&self) -> EngineState {
+        let state = self.state.load(Ordering::Relaxed);
+        EngineState::ALL.into_iter().find(|known| *known as u8 == state).unwrap_or(EngineState::Starting)
     }
 
-    /// How the thread stands with its cluster, and since when (Unix milliseconds).
-    #[must_use]
-    pub fn link(&self) -> (Link, i64) {
-        let link = match self.link.load(Relaxed) {
-            0 => Link::Connecting,
-            1 => Link::Connected,
-            _ => Link::Disconnected,
-        };
-        (link, self.changed_at_ms.load(Relaxed))
+    /// Keeps the last problem for the status line. Not for the record path: it locks.
+    pub fn note_problem(&self, problem: &str) {
+        let short = problem.chars().take(PROBLEM_CHARS_MAX).collect();
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(short);
     }
 
-    /// The last problem, in words.
+    /// The last problem, if there was one.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The partitions read here.
-    pub fn partitions(&self) -> MutexGuard<'_, BTreeMap<Partition, PartitionGauge>> {
-        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Every thread's numbers.
-#[derive(Debug)]
-pub struct Counters {
-    shards: Vec<Arc<Shard>>,
-    pollers: usize,
-}
-
-impl Counters {
-    /// Zeros for `threads` consumer threads with `pollers` pollers over all.
+    /// Sums all threads.
     #[must_use]
-    pub fn new(threads: usize, pollers: usize) -> Self {
-        Self { shards: (0..threads).map(|_| Arc::new(Shard::new())).collect(), pollers }
-    }
-
-    /// The shard of a thread.
-    ///
-    /// # Panics
-    /// If `thread` is not below the number of threads.
-    #[must_use]
-    pub fn shard(&self, thread: usize) -> Arc<Shard> {
-        Arc::clone(&self.shards[thread])
-    }
-
-    /// All shards.
-    #[must_use]
-    pub fn shards(&self) -> &[Arc<Shard>] {
-        &self.shards
-    }
-
-    /// Pollers over all threads.
-    #[must_use]
-    pub const fn pollers(&self) -> usize {
-        self.pollers
-    }
-
-    /// Sums one counter over all threads.
-    pub fn sum(&self, of: impl Fn(&Shard) -> &Count) -> u64 {
-        self.shards.iter().map(|shard| of(shard).get()).sum()
-    }
-
-    /// Records between the committed offsets and the log ends, over all partitions read here whose
-    /// end is known: their sum and their maximum.
-    #[must_use]
-    pub fn lag(&self) -> (u64, u64) {
-        let mut sum = 0;
-        let mut max = 0;
-        for shard in &self.shards {
-            for lag in shard.partitions().values().filter_map(PartitionGauge::lag) {
-                sum += lag;
-                max = max.max(lag);
-            }
+    pub fn totals(&self) -> Totals {
+        let sum = |of: fn(&Shard) -> &Cell64| self.shards.iter().map(|shard| of(shard).get()).sum();
+        Totals {
+            counts: self.sum_each(|shard| &shard.counts),
+            errors: self.sum_each(|shard| &shard.errors),
+            invocations: self.sum_each(|shard| &shard.invocations),
+            batches: self.sum_each(|shard| &shard.batches),
+            record_age: self.sum_histogram(&RECORD_AGE, |shard| &shard.record_age),
+            invocation: self.sum_histogram(&INVOCATION, |shard| &shard.invocation),
+            batch_records: self.sum_histogram(&BATCH_RECORDS, |shard| &shard.batch_records),
+            payload_bytes: self.sum_histogram(&PAYLOAD_BYTES, |shard| &shard.payload_bytes),
+            pollers: sum(|shard| &shard.pollers),
+            in_flight: sum(|shard| &shard.in_flight),
+            arena: ArenaBytes {
+                in_use: sum(|shard| &shard.arena_in_use),
+                free: sum(|shard| &shard.arena_free),
+            },
         }
-        (sum, max)
+    }
+
+    fn sum_each<const N: usize>(&self, of: impl Fn(&Shard) -> &[Cell64; N]) -> [u64; N] {
+        std::array::from_fn(|i| self.shards.iter().map(|shard| of(shard)[i].get()).sum())
+    }
+
+    fn sum_histogram(
+        &self,
+        scale: &'static super::histogram::Scale,
+        of: impl Fn(&Shard) -> &Histogram,
+    ) -> HistogramTotals {
+        let mut totals = HistogramTotals::new(scale);
+        self.shards.iter().for_each(|shard| of(shard).add_to(&mut totals));
+        totals
+    }
+}
+
+/// Bytes of arenas that hold pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ArenaBytes {
+    /// In open batches and batches in flight.
+    pub in_use: u64,
+    /// In arenas that wait to be used again.
+    pub free: u64,
+}
+
+/// All counters, summed over threads at one moment.
+#[derive(Clone, Debug)]
+pub struct Totals {
+    counts: [u64; Count::ALL.len()],
+    errors: [u64; ErrorKind::LABELS.len()],
+    invocations: [u64; OUTCOMES.len()],
+    batches: [u64; CAUSES.len()],
+    /// Seconds from a record's timestamp to its acknowledgement.
+    pub record_age: HistogramTotals,
+    /// Seconds of each invocation.
+    pub invocation: HistogramTotals,
+    /// Records of each batch.
+    pub batch_records: HistogramTotals,
+    /// Bytes of each event.
+    pub payload_bytes: HistogramTotals,
+    /// Pollers that own partitions.
+    pub pollers: u64,
+    /// Invocations in flight.
+    pub in_flight: u64,
+    /// What the arenas hold.
+    pub arena: ArenaBytes,
+}
+
+impl Totals {
+    /// Records of this kind.
+    #[must_use]
+    pub fn records(&self, count: Count) -> u64 {
+        self.counts[count as usize]
+    }
+
+    /// Errors of this kind.
+    #[must_use]
+    pub fn errors(&self, kind: ErrorKind) -> u64 {
+        self.errors[kind as usize]
+    }
+
+    /// Invocations with this outcome (one of [`OUTCOMES`]).
+    #[must_use]
+    pub fn invocations(&self, outcome: &str) -> u64 {
+        self.invocations[slot(&OUTCOMES, outcome)]
+    }
+
+    /// Batches closed by this cause (one of [`CAUSES`]).
+    #[must_use]
+    pub fn batches(&self, cause: &str) -> u64 {
+        self.batches[slot(&CAUSES, cause)]
+    }
+}
+
+/// The right to write one thread's counters. It moves between threads but is never in two: `Send`
+/// and not `Sync`, which is what makes plain adds enough.
+#[derive(Debug)]
+pub struct Writer {
+    counters: Arc<Counters>,
+    thread: usize,
+    single: PhantomData<Cell<()>>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.shard().taken.store(false, Ordering::Release);
+    }
+}
+
+impl Writer {
+    fn shard(&self) -> &Shard {
+        &self.counters.shards[self.thread]
+    }
+
+    /// All counters of the engine.
+    #[must_use]
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// Counts `records` records.
+    pub fn records(&self, count: Count, records: u64) {
+        self.shard().counts[count as usize].add(records);
+    }
+
+    /// Counts an error.
+    pub fn error(&self, kind: ErrorKind) {
+        self.shard().errors[kind as usize].add(1);
+    }
+
+    /// Counts a batch that was closed by `cause` (one of [`CAUSES`]).
+    pub fn batch(&self, cause: &str, records: u64, payload_bytes: u64) {
+        let shard = self.shard();
+        shard.batches[slot(&CAUSES, cause)].add(1);
+        shard.batch_records.observe(records, 1);
+        shard.payload_bytes.observe(payload_bytes, 1);
+    }
+
+    /// Counts an invocation that came to `outcome` (one of [`OUTCOMES`]) after this time.
+    pub fn invocation(&self, outcome: &str, took: Duration) {
+        let shard = self.shard();
+        shard.invocations[slot(&OUTCOMES, outcome)].add(1);
+        shard.invocation.observe(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), 1);
+    }
+
+    /// Counts `records` records that were this old when the function had them. Negative ages (a
+    /// producer's clock ahead of ours) count as zero.
+    pub fn record_age(&self, age_ms: i64, records: u64) {
+        self.shard().record_age.observe(u64::try_from(age_ms).unwrap_or(0), records);
+    }
+
+    /// Sets how many of this thread's pollers own partitions.
+    pub fn set_pollers(&self, pollers: u64) {
+        self.shard().pollers.set(pollers);
+    }
+
+    /// Sets how many invocations of this thread are in flight.
+    pub fn set_in_flight(&self, invocations: u64) {
+        self.shard().in_flight.set(invocations);
+    }
+
+    /// Sets what this thread's arenas hold.
+    pub fn set_arena(&self, bytes: ArenaBytes) {
+        self.shard().arena_in_use.set(bytes.in_use);
+        self.shard().arena_free.set(bytes.free);
+    }
+}
+
+impl ErrorKind {
+    /// The label of `pelton_errors_total`.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        Self::LABELS[self as usize]
     }
 }
 
@@ -363,36 +344,70 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_observation_on_a_bound_is_within_it() {
-        let histogram = Histogram::new(&[10, 20]);
-        for value in [0, 10, 11, 20, 21] {
-            histogram.observe(value);
+    fn the_shards_of_all_threads_are_summed() {
+        let counters = Counters::new(3);
+        std::thread::scope(|scope| {
+            for thread in 0..3 {
+                let writer = counters.writer(thread);
+                scope.spawn(move || {
+                    for _ in 0..10_000 {
+                        writer.records(Count::Polled, 2);
+                    }
+                    writer.error(ErrorKind::Commit);
+                    writer.batch("window", 7, 4_000);
+                    writer.invocation("throttled", Duration::from_millis(3));
+                    writer.record_age(-5, 7);
+                    writer.set_in_flight(2);
+                    writer.set_arena(ArenaBytes { in_use: 10, free: 1 });
+                });
+            }
+        });
+        let totals = counters.totals();
+        assert_eq!(totals.records(Count::Polled), 60_000);
+        assert_eq!(totals.records(Count::Committed), 0);
+        assert_eq!((totals.errors(ErrorKind::Commit), totals.errors(ErrorKind::Invoke)), (3, 0));
+        assert_eq!((totals.batches("window"), totals.batches("count")), (3, 0));
+        assert_eq!(totals.invocations("throttled"), 3);
+        assert_eq!((totals.record_age.count(), totals.record_age.sum()), (21, 0.0));
+        assert_eq!((totals.in_flight, totals.arena.in_use, totals.arena.free), (6, 30, 3));
+    }
+
+    #[test]
+    fn an_unknown_label_is_counted_as_other() {
+        let counters = Counters::new(1);
+        counters.writer(0).invocation("exploded", Duration::ZERO);
+        counters.writer(0).batch("boredom", 1, 1);
+        let totals = counters.totals();
+        assert_eq!((totals.invocations("other"), totals.batches("other")), (1, 1));
+    }
+
+    #[test]
+    fn a_thread_has_one_writer_at_a_time() {
+        let counters = Counters::new(1);
+        let writer = counters.writer(0);
+        let second = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| counters.writer(0)));
+        assert!(second.is_err());
+        drop(writer);
+        counters.writer(0).records(Count::Polled, 1);
+        assert_eq!(counters.totals().records(Count::Polled), 1);
+    }
+
+    #[test]
+    fn the_tables_follow_the_enums() {
+        assert!(Count::ALL.iter().enumerate().all(|(i, (count, ..))| *count as usize == i));
+        assert_eq!(ErrorKind::SchemaRegistry.label(), "schema_registry");
+        let counters = Counters::new(0);
+        for state in EngineState::ALL {
+            counters.set_state(state);
+            assert_eq!(counters.state(), state);
         }
-        assert_eq!(histogram.counts().collect::<Vec<_>>(), [2, 2, 1]);
-        assert_eq!(histogram.sum(), 62);
     }
 
     #[test]
-    fn committed_records_are_the_steps_of_committed_offsets() {
-        let counters = Counters::new(1, 1);
-        let shard = counters.shard(0);
-        shard.on_assigned(Partition(3), Offset(100));
-        shard.on_committed(Partition(3), Offset(150));
-        shard.on_committed(Partition(3), Offset(175));
-        shard.on_committed(Partition(4), Offset(9));
-        assert_eq!(counters.sum(|shard| &shard.committed), 75);
-    }
-
-    #[test]
-    fn lag_is_known_once_the_end_is() {
-        let counters = Counters::new(2, 2);
-        counters.shard(0).on_assigned(Partition(0), Offset(10));
-        counters.shard(1).on_assigned(Partition(1), Offset(10));
-        assert_eq!(counters.lag(), (0, 0));
-        counters.shard(0).on_end(Partition(0), Offset(25));
-        counters.shard(1).on_end(Partition(1), Offset(17));
-        assert_eq!(counters.lag(), (22, 15));
-        counters.shard(1).on_forgotten(Partition(1));
-        assert_eq!(counters.lag(), (15, 15));
+    fn the_last_problem_is_kept_short() {
+        let counters = Counters::new(0);
+        assert_eq!(counters.problem(), None);
+        counters.note_problem(&"é".repeat(1_000));
+        assert_eq!(counters.problem().map(|problem| problem.chars().count()), Some(PROBLEM_CHARS_MAX));
     }
 }

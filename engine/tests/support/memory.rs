@@ -1,44 +1,37 @@
-//! A source in memory whose rebalances are scripted, and an invoker whose answers are: the whole
-//! engine without a broker and without HTTP.
+//! A source in memory whose rebalances are scripted: the engine without a broker.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pelton::batch::Payload;
-use pelton::deliver::Outcome;
 use pelton::ids::{Offset, Partition};
-use pelton::invoke::Invoker;
-use pelton::pipeline::Wake;
 use pelton::record::{RecordRef, TimestampType};
 use pelton::source::{CommitMode, RecordQueue, Source, SourceError, SourceEvent, Start};
 
 /// What the test sees and steers of a [`MemorySource`].
 #[derive(Default)]
-pub struct Log {
+pub(crate) struct Log {
     /// Records per partition that exist, from offset 0.
-    pub end: Vec<i64>,
+    pub(crate) end: Vec<i64>,
     /// The next offset to be read, per partition.
-    pub read: Vec<i64>,
+    pub(crate) read: Vec<i64>,
     /// The last committed offset per partition.
-    pub committed: Vec<i64>,
+    pub(crate) committed: Vec<i64>,
     /// Every commit in order.
-    pub commits: Vec<(i32, i64, CommitMode)>,
+    pub(crate) commits: Vec<(i32, i64, CommitMode)>,
     /// What `serve` is to say next.
-    pub events: VecDeque<SourceEvent>,
+    pub(crate) events: VecDeque<SourceEvent>,
     /// What was released, in order.
-    pub released: Vec<i32>,
+    pub(crate) released: Vec<i32>,
     /// Whether the next asynchronous commits are refused.
-    pub refuse_commits: usize,
-    pub closed: bool,
+    pub(crate) refuse_commits: usize,
+    pub(crate) closed: bool,
 }
 
-pub type Shared = Arc<Mutex<Log>>;
+pub(crate) type Shared = Arc<Mutex<Log>>;
 
 /// `partitions` partitions with `records` records each, all assigned at the first `serve`.
-pub fn log(partitions: usize, records: i64) -> Shared {
+pub(crate) fn log(partitions: usize, records: i64) -> Shared {
     let all = (0..partitions).map(|partition| Partition(i32::try_from(partition).expect("small"))).collect();
     Arc::new(Mutex::new(Log {
         end: vec![records; partitions],
@@ -49,16 +42,13 @@ pub fn log(partitions: usize, records: i64) -> Shared {
     }))
 }
 
-pub struct MemorySource {
+pub(crate) struct MemorySource {
     log: Shared,
-    value: &'static [u8],
     queues: Vec<MemoryQueue>,
     acknowledgements: Vec<SourceEvent>,
-    /// Wakes the thread; kept so that a test may push events.
-    pub wake: Wake,
 }
 
-pub struct MemoryQueue {
+pub(crate) struct MemoryQueue {
     log: Shared,
     value: &'static [u8],
     partitions: Vec<Partition>,
@@ -67,7 +57,7 @@ pub struct MemoryQueue {
 }
 
 impl MemorySource {
-    pub fn new(log: &Shared, value: &'static [u8], pollers: usize, wake: Wake) -> Self {
+    pub(crate) fn new(log: &Shared, value: &'static [u8], pollers: usize) -> Self {
         let queue = || MemoryQueue {
             log: Arc::clone(log),
             value,
@@ -77,10 +67,8 @@ impl MemorySource {
         };
         Self {
             log: Arc::clone(log),
-            value,
             queues: (0..pollers).map(|_| queue()).collect(),
             acknowledgements: Vec::new(),
-            wake,
         }
     }
 }
@@ -106,7 +94,6 @@ impl Source for MemorySource {
             starts.push(Start { partition, offset: Offset(start), committed: Some(Offset(start)) });
             self.queues[poller].partitions.push(partition);
         }
-        let _ = self.value;
         Ok(())
     }
 
@@ -190,56 +177,4 @@ impl RecordQueue for MemoryQueue {
     }
 
     fn take_reached(&mut self, _reached: &mut Vec<(Partition, Offset)>) {}
-}
-
-/// What an invocation was given: (partition, offset) in the order of the event.
-pub type Delivered = Vec<(i32, i64)>;
-
-/// An invoker that keeps what it was given and answers what the test says.
-pub struct Scripted<F> {
-    pub calls: Mutex<Vec<Delivered>>,
-    pub in_flight: AtomicUsize,
-    pub most_in_flight: AtomicUsize,
-    answer: F,
-}
-
-impl<F, A> Scripted<F>
-where
-    F: Fn(usize, Delivered) -> A + Send + Sync + 'static,
-    A: Future<Output = Outcome> + Send,
-{
-    /// `answer` is given the invocation's number, from 0, and its records.
-    pub fn new(answer: F) -> Arc<Self> {
-        Arc::new(Self {
-            calls: Mutex::default(),
-            in_flight: AtomicUsize::new(0),
-            most_in_flight: AtomicUsize::new(0),
-            answer,
-        })
-    }
-
-    /// Every record of every call, in order.
-    pub fn delivered(&self) -> Delivered {
-        self.calls.lock().expect("calls").iter().flatten().copied().collect()
-    }
-}
-
-impl<F, A> Invoker for Scripted<F>
-where
-    F: Fn(usize, Delivered) -> A + Send + Sync + 'static,
-    A: Future<Output = Outcome> + Send,
-{
-    async fn invoke(&self, payload: Payload) -> Outcome {
-        let records: Delivered = payload.entries().map(|entry| (entry.partition.0, entry.offset.0)).collect();
-        let number = {
-            let mut calls = self.calls.lock().expect("calls");
-            calls.push(records.clone());
-            calls.len() - 1
-        };
-        let now = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most_in_flight.fetch_max(now, Ordering::SeqCst);
-        let outcome = (self.answer)(number, records).await;
-        self.in_flight.fetch_sub(1, Ordering::SeqCst);
-        outcome
-    }
 }
