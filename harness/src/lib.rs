@@ -17,6 +17,8 @@ pub mod subject;
 pub mod overhead;
 pub mod run;
 
+pub mod stub;
+
 pub mod allocator;
 pub mod cli;
 pub mod report;

@@ -1,10 +1,14 @@
 //! Connections to the endpoint: TCP without delay, TLS where asked for, within a time limit.
 //!
-//! A [`Line`] differs from a plain socket in one thing. A server that refuses a payload early
-//! (413) answers, closes and resets while the rest is still being written; the write fails, and
-//! hyper would report the failed write and never look at the answer that already lies in the
-//! socket. So a line keeps a broken write to itself: it waits, and lets the reading side say what
-//! happened, be it the answer or the reset.
+//! A [`Line`] differs from a plain socket in two things.
+//!
+//! - A server that refuses a payload early (413) answers, closes and resets while the rest is still
+//!   being written; the write fails, and hyper would report the failed write and never look at the
+//!   answer that already lies in the socket. So a line keeps a broken write to itself and lets the
+//!   reading side say what happened, be it the answer or the reset.
+//! - It can be cut from outside. A server may answer early, or never, and neither read on nor hang
+//!   up: the unsent payload would hold its arena for as long as the server likes, since hyper
+//!   flushes what it has even when nobody waits for the answer any more.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -16,12 +20,13 @@ use std::time::Duration;
 
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::legacy::connect::{CaptureConnection, Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::InvokeError;
+use super::body::Unsent;
 use super::target::Target;
 
 /// After this long without traffic the kernel probes the peer. Functions may run for 15 minutes in
@@ -59,8 +64,11 @@ fn secured(dialer: Dialer, target: &Target) -> Result<hyper_rustls::HttpsConnect
         .with_safe_default_protocol_versions()
         .map_err(|error| failed(error.to_string()))?;
     let config = if target.is_tls() {
-        config.with_native_roots().map_err(|error| {
-            failed(format!("{error}; install the system's CA certificates or set SSL_CERT_FILE"))
+        config.with_native_roots().map_err(|_| {
+            failed(
+                "no CA certificates found; install the system's (ca-certificates) or set SSL_CERT_FILE"
+                    .into(),
+            )
         })?
     } else {
         // A machine without CA certificates must still reach a local runtime.
@@ -133,12 +141,30 @@ impl Service<Uri> for Dialer {
     }
 }
 
-/// Ends a connection from outside. Travels as an extension of the response.
-///
-/// Needed when the answer came before the payload was sent and the server neither reads on nor
-/// hangs up: the connection would hold the payload's arena for as long as the server likes.
+/// Ends the connection of one attempt, if the attempt is over and its payload is not sent.
+pub(super) struct CutIfUnsent {
+    pub(super) connection: CaptureConnection,
+    pub(super) unsent: Unsent,
+}
+
+impl Drop for CutIfUnsent {
+    fn drop(&mut self) {
+        if !self.unsent.any() {
+            return;
+        }
+        if let Some(connected) = self.connection.connection_metadata().as_ref() {
+            let mut extras = http::Extensions::new();
+            connected.get_extras(&mut extras);
+            if let Some(cut) = extras.get::<Cut>() {
+                cut.cut();
+            }
+        }
+    }
+}
+
+/// Ends a connection that waits for its peer to read. Travels with the connection's metadata.
 #[derive(Clone, Default)]
-pub(super) struct Cut(Arc<CutState>);
+struct Cut(Arc<CutState>);
 
 #[derive(Default)]
 struct CutState {
@@ -148,7 +174,7 @@ struct CutState {
 }
 
 impl Cut {
-    pub(super) fn cut(&self) {
+    fn cut(&self) {
         self.0.is_cut.store(true, Ordering::SeqCst);
         let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {
@@ -163,7 +189,8 @@ impl Cut {
     }
 }
 
-/// A TCP connection whose broken writes are reported by its reading side.
+/// A TCP connection that can be cut, and that leaves it to its reading side to report a broken
+/// write.
 pub(super) struct Line {
     socket: TokioIo<TcpStream>,
     /// A write has failed; there will be no other.
@@ -179,20 +206,15 @@ impl Line {
     ) -> Poll<io::Result<usize>> {
         if !self.broken {
             match write(Pin::new(&mut self.socket), cx) {
-                Poll::Ready(Err(error)) if hung_up(&error) => {
-                    self.broken = true;
-                    // Whoever writes must come back once and read what there is to read.
-                    cx.waker().wake_by_ref();
-                }
+                // What broke it has made the socket readable too, which wakes this task; and if
+                // nobody reads any more, the attempt is over and cuts the line.
+                Poll::Ready(Err(error)) if hung_up(&error) => self.broken = true,
                 Poll::Pending => (),
-                ready => return ready,
+                written => return written,
             }
         }
         if self.cut.wait(cx) {
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::ConnectionAborted,
-                "answered before the payload was sent",
-            )));
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         Poll::Pending
     }

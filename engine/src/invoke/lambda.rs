@@ -8,11 +8,12 @@ use std::time::Duration;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Request, Uri};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::answer::{self, chain};
 use super::body::PayloadBody;
-use super::connect::{Connector, Cut, connector};
+use super::connect::{Connector, CutIfUnsent, connector};
 use super::target::Target;
 use super::{InvokeError, Invoker};
 use crate::batch::{Frames, Payload};
@@ -159,11 +160,13 @@ impl LambdaInvoker {
     }
 
     async fn attempt(&self, payload: Payload) -> Outcome {
-        let request = match self.request(payload).await {
+        let mut request = match self.request(payload).await {
             Ok(request) => request,
             Err(reason) => return Outcome::Unreachable { reason },
         };
-        let unsent = request.body().unsent();
+        // Whichever way this attempt ends (the future may be dropped too), nothing is sent after.
+        let _over =
+            CutIfUnsent { unsent: request.body().unsent(), connection: capture_connection(&mut request) };
         let response = match self.client.request(request).await {
             Ok(response) => response,
             Err(error) => {
@@ -176,11 +179,6 @@ impl LambdaInvoker {
         };
         let (head, body) = response.into_parts();
         let answer = answer::read(head.status, &head.headers, body, self.keep_response).await;
-        if unsent.any()
-            && let Some(line) = head.extensions.get::<Cut>()
-        {
-            line.cut();
-        }
         let outcome = answer::outcome(head.status, &head.headers, answer);
         self.learn(&outcome).await;
         outcome

@@ -3,7 +3,6 @@
 //! can be repeated; served in process by [`crate::invoke::Stub`], and over HTTP by the harness.
 
 use std::f64::consts::TAU;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How a stand-in behaves. The default answers at once, and always with success.
@@ -122,15 +121,6 @@ pub enum LawError {
     },
 }
 
-/// What the law says about one invocation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// How long until the answer.
-    pub latency: Duration,
-    /// What goes wrong.
-    pub fault: Option<Fault>,
-}
-
 impl Law {
     /// Whether the law can be followed.
     ///
@@ -160,16 +150,17 @@ impl Law {
         Ok(())
     }
 
-    /// What happens to the invocation with this number (from 0).
+    /// What goes wrong with the invocation of this number (from 0).
     #[must_use]
-    pub fn verdict(&self, invocation: u64, records: u32, payload_bytes: usize) -> Verdict {
-        let mut draws = Draws::new(self.seed, invocation);
-        let fault = self.faults.pick(draws.share());
-        if fault.is_some_and(|fault| !fault.runs()) {
-            return Verdict { latency: Duration::ZERO, fault };
-        }
-        let latency = self.latency.draw(&mut draws) + self.cost.of(records, payload_bytes);
-        Verdict { latency, fault }
+    pub fn fault(&self, invocation: u64) -> Option<Fault> {
+        self.faults.pick(Draws::new(self.seed, invocation).share())
+    }
+
+    /// How long the function takes for the invocation of this number with such a payload.
+    #[must_use]
+    pub fn latency(&self, invocation: u64, records: u32, payload_bytes: usize) -> Duration {
+        let mut draws = Draws::new(!self.seed, invocation);
+        self.latency.draw(&mut draws) + self.cost.of(records, payload_bytes)
     }
 }
 
@@ -249,150 +240,36 @@ impl Draws {
     }
 }
 
-/// Applies a [`Law`] to invocations as they come: numbers them, counts them, and lets no more in
-/// than may run at once.
-#[derive(Debug)]
-pub struct Turnstile {
-    law: Law,
-    invocations: AtomicU64,
-    records: AtomicU64,
-    payload_bytes: AtomicU64,
-    in_flight: AtomicU32,
-    in_flight_max: AtomicU32,
-    faults: [AtomicU64; Fault::ALL.len()],
-}
-
-/// What went through a [`Turnstile`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Passed {
-    /// Invocations, failed ones included.
-    pub invocations: u64,
-    /// Records in them.
-    pub records: u64,
-    /// Bytes in them.
-    pub payload_bytes: u64,
-    /// Under way now.
-    pub in_flight: u32,
-    /// The most that were under way at once.
-    pub in_flight_max: u32,
-    /// Function errors by law.
-    pub function_errors: u64,
-    /// Throttled, by law or by the concurrency limit.
-    pub throttled: u64,
-    /// Service faults.
-    pub service_faults: u64,
-    /// Connections reset.
-    pub resets: u64,
-    /// Answered with garbage.
-    pub garbage: u64,
-}
-
-/// One invocation under way; it ends when this is dropped.
-#[derive(Debug)]
-pub struct Pass<'t> {
-    turnstile: &'t Turnstile,
-    /// What the law says about it.
-    pub verdict: Verdict,
-}
-
-impl Turnstile {
-    /// A turnstile at which nobody has passed.
-    ///
-    /// # Errors
-    /// If the law cannot be followed.
-    pub fn new(law: Law) -> Result<Self, LawError> {
-        law.check()?;
-        Ok(Self::checked(law))
-    }
-
-    /// The default law: at once, and always success.
-    #[must_use]
-    pub fn open() -> Self {
-        Self::checked(Law::default())
-    }
-
-    fn checked(law: Law) -> Self {
-        Self {
-            law,
-            invocations: AtomicU64::new(0),
-            records: AtomicU64::new(0),
-            payload_bytes: AtomicU64::new(0),
-            in_flight: AtomicU32::new(0),
-            in_flight_max: AtomicU32::new(0),
-            faults: std::array::from_fn(|_| AtomicU64::new(0)),
-        }
-    }
-
-    /// An invocation comes.
-    #[must_use]
-    pub fn enter(&self, records: u32, payload_bytes: usize) -> Pass<'_> {
-        let number = self.invocations.fetch_add(1, Ordering::Relaxed);
-        self.records.fetch_add(u64::from(records), Ordering::Relaxed);
-        self.payload_bytes.fetch_add(payload_bytes as u64, Ordering::Relaxed);
-        let under_way = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut verdict = self.law.verdict(number, records, payload_bytes);
-        if self.law.concurrency_max.is_some_and(|max| under_way > max) {
-            verdict = Verdict { latency: Duration::ZERO, fault: Some(Fault::Throttle) };
-        } else {
-            self.in_flight_max.fetch_max(under_way, Ordering::Relaxed);
-        }
-        if let Some(fault) = verdict.fault {
-            self.faults[fault as usize].fetch_add(1, Ordering::Relaxed);
-        }
-        Pass { turnstile: self, verdict }
-    }
-
-    /// What went through so far.
-    #[must_use]
-    pub fn passed(&self) -> Passed {
-        let fault = |fault: Fault| self.faults[fault as usize].load(Ordering::Relaxed);
-        Passed {
-            invocations: self.invocations.load(Ordering::Relaxed),
-            records: self.records.load(Ordering::Relaxed),
-            payload_bytes: self.payload_bytes.load(Ordering::Relaxed),
-            in_flight: self.in_flight.load(Ordering::Relaxed),
-            in_flight_max: self.in_flight_max.load(Ordering::Relaxed),
-            function_errors: fault(Fault::FunctionError),
-            throttled: fault(Fault::Throttle),
-            service_faults: fault(Fault::ServiceFault),
-            resets: fault(Fault::Reset),
-            garbage: fault(Fault::Garbage),
-        }
-    }
-}
-
-impl Drop for Pass<'_> {
-    fn drop(&mut self) {
-        self.turnstile.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn latencies(law: &Law, count: u64) -> Vec<Duration> {
-        let mut all: Vec<_> = (0..count).map(|number| law.verdict(number, 1, 100).latency).collect();
+        let mut all: Vec<_> = (0..count).map(|number| law.latency(number, 1, 100)).collect();
         all.sort();
         all
     }
 
     #[test]
     fn the_default_law_answers_at_once() {
-        assert_eq!(Law::default().verdict(7, 100, 1000), Verdict { latency: Duration::ZERO, fault: None });
+        assert_eq!(Law::default().latency(7, 100, 1000), Duration::ZERO);
+        assert_eq!(Law::default().fault(7), None);
     }
 
     #[test]
-    fn the_same_seed_and_number_give_the_same_verdict() {
+    fn the_same_seed_and_number_give_the_same_fate() {
         let law = Law {
             latency: Latency::LogNormal { median: Duration::from_millis(50), sigma: 0.5 },
             faults: Faults { function_error: 0.3, ..Faults::default() },
             seed: 9,
             ..Law::default()
         };
-        let verdicts = |law: &Law| (0..100).map(|number| law.verdict(number, 1, 1)).collect::<Vec<_>>();
-        assert_eq!(verdicts(&law), verdicts(&law.clone()));
-        assert_ne!(verdicts(&law), verdicts(&Law { seed: 10, ..law }));
+        let faults = |law: &Law| (0..100).map(|number| law.fault(number)).collect::<Vec<_>>();
+        assert_eq!(faults(&law), faults(&law.clone()));
+        assert_eq!(latencies(&law, 100), latencies(&law.clone(), 100));
+        let other = Law { seed: 10, ..law.clone() };
+        assert_ne!(faults(&law), faults(&other));
+        assert_ne!(latencies(&law, 100), latencies(&other, 100));
     }
 
     #[test]
@@ -414,29 +291,19 @@ mod tests {
         let faults =
             Faults { function_error: 0.1, throttle: 0.2, service_fault: 0.05, reset: 0.02, garbage: 0.03 };
         let law = Law { faults, ..Law::default() };
-        let verdicts: Vec<_> = (0..50_000).map(|number| law.verdict(number, 1, 1).fault).collect();
+        let fates: Vec<_> = (0..50_000).map(|number| law.fault(number)).collect();
         for (fault, (_, rate)) in Fault::ALL.into_iter().zip(faults.named()) {
-            let count = verdicts.iter().filter(|verdict| **verdict == Some(fault)).count();
+            let count = fates.iter().filter(|fate| **fate == Some(fault)).count();
             let share = f64::from(u32::try_from(count).unwrap()) / 50_000.0;
             assert!((share - rate).abs() < 0.005, "{fault:?}: {share} instead of {rate}");
         }
     }
 
     #[test]
-    fn a_fault_that_comes_at_once_costs_no_time() {
-        let law = Law {
-            latency: Latency::Fixed(Duration::from_secs(1)),
-            faults: Faults { throttle: 1.0, ..Faults::default() },
-            ..Law::default()
-        };
-        assert_eq!(law.verdict(0, 1, 1), Verdict { latency: Duration::ZERO, fault: Some(Fault::Throttle) });
-    }
-
-    #[test]
     fn records_and_bytes_cost_what_they_should() {
         let cost = Cost { per_record: Duration::from_micros(3), per_byte_ns: 0.5 };
         let law = Law { latency: Latency::Fixed(Duration::from_millis(1)), cost, ..Law::default() };
-        assert_eq!(law.verdict(0, 10, 4000).latency, Duration::from_micros(1000 + 30 + 2));
+        assert_eq!(law.latency(0, 10, 4000), Duration::from_micros(1000 + 30 + 2));
     }
 
     #[test]
@@ -450,19 +317,5 @@ mod tests {
         assert!(check(Law { latency, ..Law::default() }).contains("sigma is 11"));
         let cost = Cost { per_byte_ns: -1.0, ..Cost::default() };
         assert!(check(Law { cost, ..Law::default() }).contains("per byte is -1"));
-    }
-
-    #[test]
-    fn more_than_may_run_at_once_are_throttled() {
-        let turnstile = Turnstile::new(Law { concurrency_max: Some(2), ..Law::default() }).unwrap();
-        let (first, second) = (turnstile.enter(1, 10), turnstile.enter(1, 10));
-        assert_eq!((first.verdict.fault, second.verdict.fault), (None, None));
-        assert_eq!(turnstile.enter(1, 10).verdict.fault, Some(Fault::Throttle));
-        drop(first);
-        assert_eq!(turnstile.enter(5, 10).verdict.fault, None);
-        drop(second);
-        let passed = turnstile.passed();
-        assert_eq!((passed.invocations, passed.records, passed.payload_bytes), (4, 8, 40));
-        assert_eq!((passed.in_flight, passed.in_flight_max, passed.throttled), (0, 2, 1));
     }
 }

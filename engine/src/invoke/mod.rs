@@ -21,6 +21,7 @@ pub mod law;
 mod sign;
 mod stub;
 mod target;
+mod turnstile;
 pub mod verify;
 
 pub use lambda::{LambdaInvoker, LambdaSettings, Signing};
@@ -28,6 +29,7 @@ pub use lambda::{LambdaInvoker, LambdaSettings, Signing};
 pub use sign::Signer;
 pub use stub::Stub;
 pub use target::Target;
+pub use turnstile::{Pass, Passed, Turnstile};
 
 /// Makes one attempt to invoke the function with a payload.
 ///

@@ -70,7 +70,9 @@ impl Signer {
         request: &mut Request<B>,
         frames: impl Iterator<Item = Bytes>,
     ) -> Result<(), String> {
-        let credentials = self.credentials().await?;
+        let credentials = self.credentials().await;
+        let credentials =
+            credentials.map_err(|reason| format!("not invoked, no AWS credentials: {reason}"))?;
         let hash = hash(frames).await;
         sign_at(request, hash, credentials, &self.region, now())
     }
@@ -96,7 +98,7 @@ impl Signer {
             // The old ones may still be good for a while, and the next attempt asks again.
             Err(error) => match current.as_ref().filter(|known| known.expiry().is_some_and(|at| at > now)) {
                 Some(known) => Ok(known.clone()),
-                None => Err(format!("not invoked, there are no AWS credentials: {}", chain(&error))),
+                None => Err(chain(&error)),
             },
         }
     }
@@ -206,4 +208,81 @@ fn credentials_are_named() -> bool {
     ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE"]
         .iter()
         .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use aws_credential_types::provider::error::CredentialsError;
+    use aws_credential_types::provider::{ProvideCredentials, future};
+
+    use super::*;
+
+    /// Gives credentials numbered from 0 that last as told; the ones from `fails_from` on fail.
+    #[derive(Debug)]
+    struct Numbered {
+        lasts: Option<Duration>,
+        fails_from: u64,
+        given: Arc<AtomicU64>,
+    }
+
+    impl ProvideCredentials for Numbered {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            let number = self.given.fetch_add(1, Ordering::Relaxed);
+            if number >= self.fails_from {
+                return future::ProvideCredentials::ready(Err(CredentialsError::not_loaded("gone")));
+            }
+            let expiry = self.lasts.map(|lasts| now() + lasts);
+            let credentials = Credentials::new(number.to_string(), "secret", None, expiry, "numbered");
+            future::ProvideCredentials::ready(Ok(credentials))
+        }
+    }
+
+    fn signer(lasts: Option<Duration>, fails_from: u64) -> Signer {
+        let provider = Numbered { lasts, fails_from, given: Arc::default() };
+        Signer::new("eu-west-1", SharedCredentialsProvider::new(provider))
+    }
+
+    async fn key(signer: &Signer) -> Result<String, String> {
+        signer.credentials().await.map(|credentials| credentials.access_key_id().to_owned())
+    }
+
+    #[tokio::test]
+    async fn credentials_are_fetched_once_until_they_are_forgotten() {
+        let signer = signer(None, u64::MAX);
+        assert_eq!(key(&signer).await.unwrap(), "0");
+        assert_eq!(key(&signer.clone()).await.unwrap(), "0");
+        signer.forget().await;
+        assert_eq!(key(&signer).await.unwrap(), "1");
+    }
+
+    #[tokio::test]
+    async fn credentials_about_to_expire_are_fetched_anew() {
+        let long = signer(Some(EXPIRY_MARGIN + Duration::from_mins(1)), u64::MAX);
+        assert_eq!([key(&long).await.unwrap(), key(&long).await.unwrap()], ["0", "0"]);
+        let short = signer(Some(EXPIRY_MARGIN), u64::MAX);
+        assert_eq!([key(&short).await.unwrap(), key(&short).await.unwrap()], ["0", "1"]);
+    }
+
+    #[tokio::test]
+    async fn credentials_that_still_hold_bridge_a_failing_source() {
+        let expiring = signer(Some(EXPIRY_MARGIN), 1);
+        assert_eq!([key(&expiring).await.unwrap(), key(&expiring).await.unwrap()], ["0", "0"]);
+        let expired = signer(Some(Duration::ZERO), 1);
+        assert_eq!(key(&expired).await.unwrap(), "0");
+        assert!(key(&expired).await.unwrap_err().contains("gone"));
+    }
+
+    #[tokio::test]
+    async fn the_hash_does_not_see_where_frames_end() {
+        let bytes = Bytes::from((0..1_000_000u32).map(|n| n as u8).collect::<Vec<_>>());
+        let whole = hash([bytes.clone()].into_iter()).await;
+        assert_eq!(whole, hash((0..1000).map(|n| bytes.slice(n * 1000..(n + 1) * 1000))).await);
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(hash(std::iter::empty()).await, empty);
+    }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Invoker;
-use super::law::{Fault, Law, LawError, Passed, Turnstile, Verdict};
+use super::law::{Fault, Law, LawError};
+use super::turnstile::{Passed, Turnstile};
 use super::verify::{self, Mismatch};
 use crate::batch::Payload;
 use crate::deliver::{FunctionErrorKind, Outcome};
@@ -108,8 +109,8 @@ fn function_error(error_type: &str, message: String) -> Outcome {
 
 impl Invoker for Stub {
     async fn invoke(&self, payload: Payload) -> Outcome {
-        let pass = self.turnstile.enter(payload.records(), payload.len());
-        let Verdict { latency, fault } = pass.verdict;
+        let pass = self.turnstile.enter();
+        let latency = pass.latency(payload.records(), payload.len());
         if let Some(timeout) = self.timeout.filter(|timeout| *timeout < latency) {
             tokio::time::sleep(timeout).await;
             return Outcome::TimedOut { after: timeout };
@@ -117,7 +118,7 @@ impl Invoker for Stub {
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
-        self.answer(&payload, fault)
+        self.answer(&payload, pass.fault)
     }
 }
 

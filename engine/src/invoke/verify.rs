@@ -76,7 +76,7 @@ pub fn event(json: &mut [u8], mut show: impl FnMut(Seen<'_>)) -> Result<(), Mism
     let root = tape.as_value();
     let Some(event) = root.as_object() else { return Err(differs("event", "not an object".to_owned())) };
     let (mut source, mut arn, mut servers, mut records) = (None, None, None, None);
-    for (name, value) in event.iter() {
+    for (name, value) in &event {
         let member = match name {
             "eventSource" => &mut source,
             "eventSourceArn" => &mut arn,
@@ -102,7 +102,7 @@ pub fn event(json: &mut [u8], mut show: impl FnMut(Seen<'_>)) -> Result<(), Mism
         return Err(differs("records", "not an object".to_owned()));
     };
     let mut keys: Vec<&str> = Vec::with_capacity(partitions.len());
-    for (key, records) in partitions.iter() {
+    for (key, records) in &partitions {
         if keys.contains(&key) {
             return Err(differs(&format!("records[{key:?}]"), "twice".to_owned()));
         }
@@ -143,7 +143,7 @@ fn record<'e>(value: tape::Value<'_, 'e>) -> Result<Seen<'e>, InRecord> {
     let Some(record) = value.as_object() else { return Err(("", "not an object".to_owned())) };
     let (mut topic, mut partition, mut offset, mut timestamp_ms) = (None, None, None, None);
     let (mut has_type, mut has_headers) = (false, false);
-    for (name, value) in record.iter() {
+    for (name, value) in &record {
         match name {
             "topic" => topic = value.into_string(),
             "partition" => partition = value.as_i32(),
@@ -184,7 +184,7 @@ fn base64(name: &'static str, value: &tape::Value<'_, '_>) -> Result<(), InRecor
 fn headers(value: &tape::Value<'_, '_>) -> Result<(), InRecord> {
     let wrong = |what: &str| ("headers", what.to_owned());
     let headers = value.as_array().ok_or_else(|| wrong("not an array"))?;
-    for header in headers.iter() {
+    for header in &headers {
         let header = header.as_object().ok_or_else(|| wrong("an element that is not an object"))?;
         if header.len() != 1 {
             return Err(wrong("an element without exactly one name"));

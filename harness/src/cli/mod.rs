@@ -4,6 +4,7 @@ pub mod interrupt;
 pub mod overhead;
 pub mod run;
 pub mod scenarios;
+pub mod stub;
 
 use std::path::Path;
 
@@ -35,6 +36,8 @@ pub enum Verb {
     Run(Box<run::RunArguments>),
     /// Compare the engine's CPU per record with that of a bare librdkafka consumer.
     Overhead(Box<overhead::OverheadArguments>),
+    /// Serve a stand-in for a Lambda function over HTTP.
+    Stub(stub::StubArguments),
     /// List the scenarios that come with the harness.
     Scenarios,
 }
@@ -49,6 +52,7 @@ impl Arguments {
         match self.verb {
             Verb::Run(arguments) => arguments.act(),
             Verb::Overhead(arguments) => arguments.act(),
+            Verb::Stub(arguments) => arguments.act(),
             Verb::Scenarios => {
                 print!("{}", scenarios::list());
                 OK
