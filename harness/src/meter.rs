@@ -39,6 +39,8 @@ pub enum Origin {
 pub struct Progress {
     records: AtomicU64,
     bytes: AtomicU64,
+    /// How far deliveries have come: the sum over all partitions, holes included.
+    reached: AtomicU64,
     /// Latencies count from here, by intended send time.
     measure_from: AtomicU64,
     stalls: AtomicU64,
@@ -55,6 +57,13 @@ impl Progress {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// How far deliveries have come: records below the highest delivered offset of each partition.
+    /// More than [`Self::records`] if some of them are missing.
+    #[must_use]
+    pub fn reached(&self) -> u64 {
+        self.reached.load(Ordering::Relaxed)
     }
 
     /// How often the engine had to wait for the meter. Not zero: figures are too pessimistic.
@@ -191,6 +200,7 @@ impl Meter {
         let progress = Arc::new(Progress {
             records: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            reached: AtomicU64::new(0),
             measure_from: AtomicU64::new(Nanos::NEVER.0),
             stalls: AtomicU64::new(0),
         });
@@ -230,7 +240,7 @@ fn watch(inbox: &Receiver<Note>, mut measured: Measured) -> Measured {
         match note {
             Note::Delivered(batch) => measured.on_delivered(&batch),
             Note::Committed { partition, offset, at } => {
-                measured.on_committed(index(partition), offset.0, at)
+                measured.on_committed(index(partition), offset.0, at);
             }
             Note::Stop => break,
         }
@@ -260,6 +270,8 @@ pub struct Measured {
 #[derive(Debug)]
 struct Done {
     offsets: Range<i64>,
+    /// The records from this offset on are measured.
+    measured_from: i64,
     at: Nanos,
 }
 
@@ -310,12 +322,22 @@ impl Measured {
         let measure_from = Nanos(self.progress.measure_from.load(Ordering::Relaxed));
         let mut counted = 0;
         for run in &batch.runs {
+            let before = self.audit.next(run.partition);
             let fresh = self.audit.on_delivered(run.partition, run.offsets.clone());
+            let further = u64::try_from(self.audit.next(run.partition) - before).unwrap_or(0);
+            self.progress.reached.fetch_add(further, Ordering::Relaxed);
             if fresh.is_empty() {
                 continue;
             }
-            counted += self.on_run(batch, run, fresh.clone(), measure_from);
-            self.uncommitted[run.partition].push_back(Done { offsets: fresh, at: batch.done_at });
+            let measured = self.on_run(batch, run, fresh.clone(), measure_from);
+            counted += measured;
+            // Intended times ascend with the offsets, so it is the last ones that are measured.
+            let measured_from = fresh.end - i64::try_from(measured).unwrap_or(0);
+            self.uncommitted[run.partition].push_back(Done {
+                offsets: fresh,
+                measured_from,
+                at: batch.done_at,
+            });
         }
         if counted > 0 {
             self.stages.encode.record(batch.encode, counted);
@@ -383,19 +405,18 @@ impl Measured {
 
     fn on_committed(&mut self, partition: usize, offset: i64, at: Nanos) {
         self.audit.on_committed(partition, offset);
-        let measure_from = Nanos(self.progress.measure_from.load(Ordering::Relaxed));
         let waiting = &mut self.uncommitted[partition];
-        while let Some(done) = waiting.front_mut() {
-            let covered = offset.min(done.offsets.end) - done.offsets.start;
-            let Ok(covered @ 1..) = u64::try_from(covered) else { break };
-            if done.at >= measure_from {
-                self.stages.commit.record(at - done.at, covered);
+        while let Some(done) = waiting.front_mut()
+            && done.offsets.start < offset
+        {
+            let covered = offset.min(done.offsets.end);
+            if let Ok(measured @ 1..) = u64::try_from(covered - done.offsets.start.max(done.measured_from)) {
+                self.stages.commit.record(at - done.at, measured);
             }
-            if offset < done.offsets.end {
-                done.offsets.start = offset;
-                break;
+            done.offsets.start = covered;
+            if done.offsets.is_empty() {
+                waiting.pop_front();
             }
-            waiting.pop_front();
         }
         if let Origin::Ledger(ledger) = &self.origin {
             ledger.on_committed(partition, offset);
@@ -442,6 +463,7 @@ mod tests {
         let progress = Arc::new(Progress {
             records: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            reached: AtomicU64::new(0),
             measure_from: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
         });
@@ -450,7 +472,7 @@ mod tests {
 
     fn ms(latency: &Latency) -> (u64, u64) {
         let summary = latency.summary();
-        (summary.count, summary.max_us.div_ceil(1_000))
+        (summary.count, (summary.max_us + 500) / 1_000)
     }
 
     #[test]

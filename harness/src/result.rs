@@ -275,7 +275,7 @@ mod tests {
                     "{name} has no unit"
                 ),
                 serde_json::Value::Object(fields) => {
-                    fields.iter().for_each(|(name, value)| walk(name, value))
+                    fields.iter().for_each(|(name, value)| walk(name, value));
                 }
                 serde_json::Value::Array(items) => items.iter().for_each(|item| walk(name, item)),
                 _ => {}

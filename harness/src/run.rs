@@ -204,7 +204,7 @@ impl Watch<'_> {
         let report = load.map(RunningLoad::join);
         let at_end = self.read();
         let total = ground.total();
-        self.drain(ground, total)?;
+        self.drain(total)?;
         // From memory there is always more, so the end of the load ends the window. From a broker
         // the rest belongs to it.
         let last = if report.is_some() { self.read() } else { at_end };
@@ -250,20 +250,18 @@ impl Watch<'_> {
         (share.min(1.0), sent)
     }
 
-    /// Waits until `total` records were delivered. Gives up, and leaves it to the audit to say what
-    /// is missing, when nothing moves any more.
-    fn drain(&mut self, ground: &Ground, total: Option<u64>) -> anyhow::Result<()> {
+    /// Waits until deliveries have reached the last of `total` records. Gives up, and leaves it to
+    /// the audit to say what is missing, when nothing moves any more.
+    fn drain(&mut self, total: Option<u64>) -> anyhow::Result<()> {
         let Some(total) = total else { return Ok(()) };
         let mut moved = (self.clock.now(), 0);
-        while self.meter.progress().records() < total && self.subject.engine.is_running() {
+        while self.meter.progress().reached() < total && self.subject.engine.is_running() {
             self.look(Phase::Draining, 1.0, total)?;
-            let records = self.meter.progress().records();
-            if records > moved.1 {
-                moved = (self.clock.now(), records);
+            let reached = self.meter.progress().reached();
+            if reached > moved.1 {
+                moved = (self.clock.now(), reached);
             }
-            // What was dropped by the embedded broker never comes; one read past it is enough.
-            let patience = if ground.is_embedded() { PATIENCE / 4 } else { PATIENCE };
-            if self.clock.now() - moved.0 > patience {
+            if self.clock.now() - moved.0 > PATIENCE {
                 break;
             }
         }

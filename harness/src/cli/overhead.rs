@@ -42,6 +42,9 @@ pub struct OverheadArguments {
     /// Pollers, and queues of the bare consumer.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub pollers: usize,
+    /// Bytes of prefetch and batches; half of it is prefetch, on both sides.
+    #[arg(long, value_name = "SIZE", default_value = "256MiB")]
+    pub memory_budget: Bytes,
     /// Fail (exit code 1) if the median ratio of any size is above this.
     #[arg(long, value_name = "RATIO")]
     pub ratio_max: Option<f64>,
@@ -79,6 +82,7 @@ impl OverheadArguments {
             batch_size: Some(self.batch_size),
             maximum_batching_window: Some(self.maximum_batching_window),
             pollers: Some(self.pollers),
+            memory_budget: Some(self.memory_budget),
             ..Spec::default()
         };
         let scenario = spec.resolve()?;

@@ -115,10 +115,6 @@ impl Ground {
         matches!(self, Self::Memory(corpus) if corpus.is_exhausted())
     }
 
-    pub(super) fn is_embedded(&self) -> bool {
-        matches!(self, Self::Broker(broker) if broker.embedded)
-    }
-
     /// How many records are to be delivered; `None` where only the end tells.
     pub(super) fn total(&self) -> Option<u64> {
         match self {

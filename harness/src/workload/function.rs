@@ -26,19 +26,19 @@ impl FromStr for StubLaw {
             text,
             "a stub's law",
             "write null, fixed(50ms) or log-normal(median=20ms, sigma=0.5), and what else it does by name: \
-             verify=true, function-errors, throttles, service-faults, resets and garbage as shares from 0 to 1 \
-             (1 in all), per-record=2us, per-byte-ns=0.5, concurrency=8, seed=1",
+             verify=true, error-rate, throttle-rate, fault-rate, reset-rate and garbage-rate as shares from 0 to 1 \
+             (1 in all), record-cost=2us, byte-cost-ns=0.5, concurrency=8, seed=1",
         )?;
         let faults = Faults {
-            function_error: call.take_named("function-errors")?.unwrap_or_default(),
-            throttle: call.take_named("throttles")?.unwrap_or_default(),
-            service_fault: call.take_named("service-faults")?.unwrap_or_default(),
-            reset: call.take_named("resets")?.unwrap_or_default(),
-            garbage: call.take_named("garbage")?.unwrap_or_default(),
+            function_error: call.take_named("error-rate")?.unwrap_or_default(),
+            throttle: call.take_named("throttle-rate")?.unwrap_or_default(),
+            service_fault: call.take_named("fault-rate")?.unwrap_or_default(),
+            reset: call.take_named("reset-rate")?.unwrap_or_default(),
+            garbage: call.take_named("garbage-rate")?.unwrap_or_default(),
         };
         let cost = Cost {
-            per_record: call.take_named("per-record")?.map_or(Duration::ZERO, |span: Span| span.0),
-            per_byte_ns: call.take_named("per-byte-ns")?.unwrap_or_default(),
+            per_record: call.take_named("record-cost")?.map_or(Duration::ZERO, |span: Span| span.0),
+            per_byte_ns: call.take_named("byte-cost-ns")?.unwrap_or_default(),
         };
         let concurrency_max = call.take_named("concurrency")?;
         let seed = call.take_named("seed")?.unwrap_or_default();
@@ -77,19 +77,19 @@ impl fmt::Display for StubLaw {
             }
         };
         for (name, share) in [
-            ("function-errors", faults.function_error),
-            ("throttles", faults.throttle),
-            ("service-faults", faults.service_fault),
-            ("resets", faults.reset),
-            ("garbage", faults.garbage),
-            ("per-byte-ns", cost.per_byte_ns),
+            ("error-rate", faults.function_error),
+            ("throttle-rate", faults.throttle),
+            ("fault-rate", faults.service_fault),
+            ("reset-rate", faults.reset),
+            ("garbage-rate", faults.garbage),
+            ("byte-cost-ns", cost.per_byte_ns),
         ] {
             if share > 0.0 {
                 arguments.push(format!("{name}={share}"));
             }
         }
         if !cost.per_record.is_zero() {
-            arguments.push(format!("per-record={}", Span(cost.per_record)));
+            arguments.push(format!("record-cost={}", Span(cost.per_record)));
         }
         if let Some(concurrency) = concurrency_max {
             arguments.push(format!("concurrency={concurrency}"));
@@ -115,10 +115,14 @@ mod tests {
 
     #[test]
     fn faults_are_shares_of_one() {
-        assert!("null(throttles=0.5, resets=0.5)".parse::<StubLaw>().is_ok());
-        for text in
-            ["null(throttles=0.6, resets=0.5)", "null(throttles=2)", "fixed", "fixed(1ms, 2)", "slow(1s)"]
-        {
+        assert!("null(throttle-rate=0.5, reset-rate=0.5)".parse::<StubLaw>().is_ok());
+        for text in [
+            "null(throttle-rate=0.6, reset-rate=0.5)",
+            "null(throttle-rate=2)",
+            "fixed",
+            "fixed(1ms, 2)",
+            "slow(1s)",
+        ] {
             let error = text.parse::<StubLaw>().unwrap_err().to_string();
             assert!(error.contains("write null"), "{error}");
         }

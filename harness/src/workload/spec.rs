@@ -127,8 +127,8 @@ pub struct Spec {
     pub commit_interval: Option<Span>,
 
     /// The function in process: null, fixed(50ms), log-normal(median=20ms, sigma=0.5); any of them
-    /// with verify=true, function-errors=0.01, throttles=0.01, service-faults=0.01,
-    /// per-record=2us, concurrency=8 [default: null].
+    /// with verify=true, error-rate=0.01, throttle-rate=0.01, fault-rate=0.01, reset-rate=0.01,
+    /// record-cost=2us, concurrency=8 [default: null].
     #[arg(long, value_name = "LAW", help_heading = "Function", conflicts_with = "endpoint")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stub: Option<StubLaw>,

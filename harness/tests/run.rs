@@ -1,0 +1,145 @@
+//! Whole runs, as somebody would start them: the binary, its files and its exit codes.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use pelton_harness::result::{LatencyFrom, RunResult, VERSION};
+
+fn harness(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pelton-harness"))
+        .args(arguments)
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("the harness is built")
+}
+
+fn run(arguments: &[&str], json: &Path) -> (RunResult, String) {
+    let path = json.to_str().expect("a path in UTF-8");
+    let mut all = vec!["run", "--json", path];
+    all.extend(arguments);
+    let output = harness(&all);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    let result = serde_json::from_slice(&std::fs::read(json).expect("a result")).expect("a result's JSON");
+    (result, text)
+}
+
+#[test]
+fn records_from_memory_are_delivered_once_and_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments =
+        ["--scenario", "throughput", "--records", "50000", "--warm-up", "0s", "--value-size", "200B"];
+    let (result, text) = run(&arguments, &directory.path().join("memory.json"));
+    assert_eq!(result.version, VERSION);
+    assert_eq!(result.audit.records_delivered, 50_000);
+    assert!(result.audit.is_clean(), "{text}");
+    assert_eq!(result.latency_from, LatencyFrom::Poll);
+    assert_eq!(result.latency.total.count, 50_000);
+    assert_eq!(result.invocations["success"], result.batches.count);
+    assert!(result.cpu.engine_s > 0.0, "{text}");
+}
+
+#[test]
+fn an_open_loop_run_over_the_embedded_broker_is_clean_and_measured_from_the_intended_send() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = [
+        "--scenario",
+        "latency",
+        "--records",
+        "3000",
+        "--arrival",
+        "constant(3k/s)",
+        "--warm-up",
+        "200ms",
+        "--key",
+        "fixed(100)",
+        "--header",
+        "trace:16B",
+        "--stub",
+        "fixed(2ms, verify=true)",
+    ];
+    let (result, text) = run(&arguments, &directory.path().join("embedded.json"));
+    // One more for each partition: what the run begins with.
+    assert_eq!(result.audit.records_delivered, 3_008, "{text}");
+    assert!(result.is_clean(), "{text}");
+    assert_eq!(result.latency_from, LatencyFrom::IntendedSend);
+    let load = result.load.expect("there was a generator");
+    assert_eq!((load.records, load.failed), (3_000, 0));
+    // 200 ms of 3000/s are warm-up.
+    assert_eq!(result.latency.total.count, 2_400);
+    assert_eq!(load.lateness.count, 2_400);
+    assert_eq!(result.latency.commit.count, 2_400);
+    assert!(result.latency.invocation.p50_us >= 2_000, "{text}");
+    assert!(result.latency.total.p50_us >= result.latency.invocation.p50_us, "{text}");
+    assert!(!result.invocations.contains_key("function_error"), "the stub checks each event: {text}");
+}
+
+#[test]
+fn faults_cost_retries_and_no_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = [
+        "--scenario",
+        "faults",
+        "--records",
+        "2000",
+        "--arrival",
+        "constant(4k/s)",
+        "--warm-up",
+        "0s",
+        "--stub",
+        "null(error-rate=0.1, throttle-rate=0.1, reset-rate=0.1, verify=true)",
+    ];
+    let (result, text) = run(&arguments, &directory.path().join("faults.json"));
+    assert!(result.is_clean(), "{text}");
+    let attempts: u64 = result.invocations.values().sum();
+    assert!(attempts > result.invocations["success"], "{text}");
+}
+
+#[test]
+fn wrong_usage_says_what_would_do_and_exits_with_2() {
+    for (arguments, word) in [
+        (&["run", "--scenario", "nothing"][..], "throughput"),
+        (&["run", "--batch-size", "20000"][..], "1 to 10000"),
+        (&["run", "--arrival", "quick"][..], "constant(50k/s)"),
+        (&["run", "--source", "memory", "--arrival", "constant(1k/s)"][..], "embedded"),
+    ] {
+        let output = harness(arguments);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
+        assert!(text.contains(word), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn an_unreachable_broker_is_named_and_exits_with_3() {
+    let output = harness(&["run", "--brokers", "127.0.0.1:1", "--topic", "t"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(text.contains("127.0.0.1:1"), "{text}");
+}
+
+#[test]
+fn the_engine_is_compared_with_a_bare_consumer() {
+    let directory = tempfile::tempdir().unwrap();
+    let json = directory.path().join("overhead.json");
+    let path = json.to_str().expect("a path in UTF-8");
+    let output = harness(&[
+        "overhead",
+        "--sizes",
+        "1KiB",
+        "--rounds",
+        "1",
+        "--bytes",
+        "4MiB",
+        "--partitions",
+        "4",
+        "--json",
+        path,
+    ]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    let result: pelton_harness::overhead::Overhead =
+        serde_json::from_slice(&std::fs::read(&json).expect("a result")).expect("a result's JSON");
+    assert_eq!(result.sizes.len(), 1);
+    assert!(result.sizes[0].records > 3_000 && result.sizes[0].ratio_median > 0.0, "{text}");
+}
