@@ -7,7 +7,6 @@
 #![expect(clippy::multiple_unsafe_ops_per_block, reason = "the same bound covers the stores of a text")]
 
 use super::base64::base64_len;
-use super::escape;
 use super::kernel::{Kernel, SPILL_BYTES};
 use super::stamp::{KEY_BYTES, Stamp};
 use super::template::Template;
@@ -38,11 +37,33 @@ impl Body<'_> {
         stamp.outside()
             + stamp.len()
             + self.key.map_or(0, |key| KEY_BYTES + base64_len(key.len()) + 1)
-            + self.value.map_or(0, |value| VALUE.len() + base64_len(value.len()) + 1)
+            + self.value.map_or(0, |value| VALUE.len + base64_len(value.len()) + 1)
     }
 }
 
-const VALUE: &[u8; 10] = br#","value":""#;
+/// A text of up to 16 bytes, put by one store.
+pub(super) struct Word {
+    bytes: [u8; 16],
+    len: usize,
+}
+
+impl Word {
+    /// # Panics
+    /// At compile time, if `text` is longer than 16 bytes.
+    pub(super) const fn new(text: &str) -> Self {
+        let mut bytes = [0; 16];
+        let mut at = 0;
+        while at < text.len() {
+            bytes[at] = text.as_bytes()[at];
+            at += 1;
+        }
+        Self { bytes, len: text.len() }
+    }
+}
+
+const QUOTE: Word = Word::new("\"");
+const VALUE: Word = Word::new(r#","value":""#);
+const KEY_END_VALUE: Word = Word::new(r#"","value":""#);
 
 impl<'b> Cursor<'b> {
     /// A cursor at the beginning of `buffer` that may put `room` bytes.
@@ -74,15 +95,14 @@ impl<'b> Cursor<'b> {
     /// Puts `text`.
     ///
     /// # Safety
-    /// There are `N` bytes [`left`](Self::left).
+    /// There are so many bytes [`left`](Self::left).
     #[inline(always)]
-    pub(super) unsafe fn put<const N: usize>(&mut self, text: &[u8; N]) {
-        debug_assert!(N <= self.left());
-        // SAFETY: the caller promises the room, so store and advance stay within the buffer.
-        unsafe {
-            self.at.cast::<[u8; N]>().write_unaligned(*text);
-            self.at = self.at.add(N);
-        }
+    pub(super) unsafe fn put(&mut self, text: &Word) {
+        debug_assert!(text.len <= self.left());
+        // SAFETY: the text and spill, within the buffer's slack.
+        unsafe { self.at.cast::<[u8; 16]>().write_unaligned(text.bytes) };
+        // SAFETY: the caller promises the room.
+        self.at = unsafe { self.at.add(text.len) };
     }
 
     /// Puts a record up to its headers.
@@ -96,32 +116,38 @@ impl<'b> Cursor<'b> {
         debug_assert!(body.len(stamp) <= self.left());
         if stamp.outside() > 0 {
             // SAFETY: part of the body's length.
-            unsafe { self.put_slice(&template.prefix()[..stamp.outside()]) };
+            self.at = unsafe { put_slice(stamp.outside_text(template), self.at) };
         }
         let stamp_len = stamp.len() + if body.key.is_some() { KEY_BYTES } else { 0 };
         // SAFETY: the stamp is part of the body's length, and its digits end within it. The digits
         // are stored after the stamp and before anything behind it.
         unsafe {
             let end = K::stamp(stamp.text(), stamp_len, self.at);
-            for (at, digits) in stamp.digits(body.offset, body.timestamp_ms) {
-                self.at.add(at).cast::<u64>().write_unaligned(digits.to_le());
+            let (places, digits) = stamp.digits::<K>(body.offset, body.timestamp_ms);
+            for (place, digits) in places.into_iter().zip(digits) {
+                self.at.add(place).cast::<u64>().write_unaligned(digits.to_le());
             }
             self.at = end;
         }
+        // The middle between key and value, without and with what ends a key. Nothing is put twice:
+        // two places that encode keep the loop small.
+        let mut end = None;
         if let Some(key) = body.key {
             // SAFETY: part of the body's length.
-            unsafe {
-                self.at = K::base64(key, self.at);
-                self.put(b"\"");
-            }
+            self.at = unsafe { K::base64(key, self.at) };
+            end = Some(&QUOTE);
         }
         if let Some(value) = body.value {
             // SAFETY: part of the body's length.
             unsafe {
-                self.put(VALUE);
+                self.put(if end.is_some() { &KEY_END_VALUE } else { &VALUE });
                 self.at = K::base64(value, self.at);
-                self.put(b"\"");
             }
+            end = Some(&QUOTE);
+        }
+        if let Some(end) = end {
+            // SAFETY: part of the body's length.
+            unsafe { self.put(end) };
         }
     }
 
@@ -133,22 +159,8 @@ impl<'b> Cursor<'b> {
     /// features of `K`'s tier.
     #[inline(always)]
     pub(super) unsafe fn put_header<K: Kernel>(&mut self, header: &Header<'_>) {
-        // SAFETY: all of this is the header and one byte more; the kernels' spill is the buffer's
-        // slack. `numbers` leaves a comma, which the bracket replaces, unless there are none.
-        unsafe {
-            self.put(b"{\"");
-            match K::plain(header.name, self.at) {
-                Some(end) => self.at = end,
-                None => self.put_escaped(header.name),
-            }
-            self.put(b"\":[");
-            if let Some(value) = header.value
-                && !value.is_empty()
-            {
-                self.at = K::numbers(value, self.at).sub(1);
-            }
-            self.put(b"]},");
-        }
+        // SAFETY: the header and one byte more; the kernels' spill is the buffer's slack.
+        self.at = unsafe { K::header(header.name, header.value.unwrap_or_default(), self.at) };
     }
 
     /// Replaces the last header's comma by `]}`.
@@ -160,29 +172,21 @@ impl<'b> Cursor<'b> {
         // SAFETY: the comma is there, and a header leaves room for one byte behind it.
         unsafe {
             self.at = self.at.sub(1);
-            self.put(b"]}");
+            self.put(&const { Word::new("]}") });
         }
     }
+}
 
-    /// Out of line, because names that need it are rare.
-    ///
-    /// # Safety
-    /// There is room for the escaped text.
-    #[cold]
-    #[inline(never)]
-    unsafe fn put_escaped(&mut self, text: &[u8]) {
-        // SAFETY: the pieces together are the escaped text.
-        escape::pieces(text, |piece| unsafe { self.put_slice(piece) });
-    }
-
-    /// # Safety
-    /// There are `text.len()` bytes [`left`](Self::left).
-    unsafe fn put_slice(&mut self, text: &[u8]) {
-        debug_assert!(text.len() <= self.left());
-        // SAFETY: the caller promises the room; `text` is not in the buffer, which is borrowed.
-        unsafe {
-            self.at.copy_from_nonoverlapping(text.as_ptr(), text.len());
-            self.at = self.at.add(text.len());
-        }
+/// Out of line, because no topic that Kafka allows needs it.
+///
+/// # Safety
+/// There are `text.len()` bytes of room at `at`.
+#[cold]
+#[inline(never)]
+pub(super) unsafe fn put_slice(text: &[u8], at: *mut u8) -> *mut u8 {
+    // SAFETY: the caller promises the room; `text` is not in the buffer, which is borrowed.
+    unsafe {
+        at.copy_from_nonoverlapping(text.as_ptr(), text.len());
+        at.add(text.len())
     }
 }

@@ -1,5 +1,8 @@
 //! Header values: arrays of **signed** decimal bytes, as Java's `byte` is signed.
 
+use super::cursor::put_slice;
+use super::escape;
+
 /// The most bytes that one byte of a value can become: `-128,`.
 pub(crate) const NUMBER_BYTES_MAX: usize = 5;
 
@@ -52,6 +55,51 @@ const fn number_entry(byte: u8) -> u64 {
     text |= ((b'0' + magnitude % 10) as u64) << (8 * len);
     text |= (b',' as u64) << (8 * (len + 1));
     text | (len as u64 + 2) << 56
+}
+
+/// Puts `{"name":[…]},` at `to` and returns its end. `plain` copies a name that needs no escaping;
+/// `numbers` puts each byte's number with a comma after it.
+///
+/// # Safety
+/// The header's text, and [`SPILL_BYTES`](super::kernel::SPILL_BYTES) behind it, are valid for
+/// writes; `plain` and `numbers` write their text there and spill less than that.
+#[expect(unsafe_code, reason = "part of the kernels")]
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "the header's bound covers all its stores")]
+#[inline(always)]
+pub(super) unsafe fn put_header(
+    name: &[u8],
+    value: &[u8],
+    mut to: *mut u8,
+    plain: impl Fn(&[u8], *mut u8) -> Option<*mut u8>,
+    numbers: impl Fn(&[u8], *mut u8) -> *mut u8,
+) -> *mut u8 {
+    // SAFETY: each store is part of the header's text or spills less than eight bytes.
+    unsafe {
+        to.cast::<[u8; 2]>().write_unaligned(*b"{\"");
+        to = to.add(2);
+        to = plain(name, to).unwrap_or_else(|| put_escaped(name, to));
+        to.cast::<[u8; 4]>().write_unaligned(*b"\":[ ");
+        to = to.add(3);
+        if !value.is_empty() {
+            // The bracket takes the place of the last number's comma.
+            to = numbers(value, to).sub(1);
+        }
+        to.cast::<[u8; 4]>().write_unaligned(*b"]}, ");
+        to.add(3)
+    }
+}
+
+/// Out of line, because names that need it are rare.
+///
+/// # Safety
+/// There is room at `to` for the escaped text.
+#[expect(unsafe_code, reason = "part of the kernels")]
+#[cold]
+#[inline(never)]
+unsafe fn put_escaped(text: &[u8], mut to: *mut u8) -> *mut u8 {
+    // SAFETY: the pieces together are the escaped text.
+    escape::pieces(text, |piece| to = unsafe { put_slice(piece, to) });
+    to
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::base64::{avx2::Avx2, avx512::Avx512, base64_len, portable::Portable};
 use super::buffer::IndexEntry;
-use super::cursor::{Body, Cursor};
+use super::cursor::{Body, Cursor, Word};
 use super::decimal::decimal_len;
 use super::escape::{ESCAPED_BYTES_MAX, escaped_len};
 use super::headers::{NUMBER_BYTES_MAX, numbers_len};
@@ -97,7 +97,9 @@ pub(crate) fn write_run<R: Record>(
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx2,bmi1,bmi2,popcnt,lzcnt")]
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512ifma,avx2,bmi1,bmi2,popcnt,lzcnt"
+)]
 fn write_run_avx512<R: Record>(template: &Template, records: &[R], out: RunOut<'_>) -> Written {
     write_run_with::<Avx512, R>(template, records, out)
 }
@@ -160,11 +162,11 @@ fn write_record<K: Kernel, R: Record>(
     let mut headers = record.headers();
     let Some(first) = headers.next() else {
         // SAFETY: was part of what was asked for.
-        unsafe { cursor.put(br#","headers":[]}"#) };
+        unsafe { cursor.put(&const { Word::new(r#","headers":[]}"#) }) };
         return true;
     };
     // SAFETY: was part of what was asked for.
-    unsafe { cursor.put(br#","headers":["#) };
+    unsafe { cursor.put(&const { Word::new(r#","headers":["#) }) };
     let mut next = Some(first);
     while let Some(header) = next {
         let bytes = if exact { header_len_exact(&header) } else { header_len_max(&header) };

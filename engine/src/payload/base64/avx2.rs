@@ -8,7 +8,7 @@
     reason = "loads and stores through raw pointers, within the slice and the promised room"
 )]
 
-use super::{base64_len, pad};
+use super::pad;
 use crate::payload::kernel::{Kernel, StampText};
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -25,15 +25,9 @@ unsafe impl Kernel for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8 {
+    unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { super::portable::numbers(src, dst) }
-    }
-
-    #[inline(always)]
-    unsafe fn plain(src: &[u8], dst: *mut u8) -> Option<*mut u8> {
-        // SAFETY: the trait's conditions are handed on.
-        unsafe { super::portable::plain(src, dst) }
+        unsafe { super::portable::header(name, value, dst) }
     }
 
     #[inline(always)]
@@ -129,8 +123,8 @@ unsafe fn base64(src: &[u8], dst: *mut u8) -> *mut u8 {
     let tail = &src[src.len() - left..];
     // SAFETY: at most 32 bytes behind the end of the text.
     unsafe { _mm256_storeu_si256(to.cast(), characters(load_tail(src, tail))) };
-    // SAFETY: the end of the text, which is at least four bytes long where there is padding.
-    unsafe { pad(dst.add(base64_len(src.len())), src.len()) }
+    // SAFETY: the text and the promised spill.
+    unsafe { pad(dst, src.len()) }
 }
 
 /// `tail`, which is shorter than a block and ends `src`, as [`characters`] wants it, with zeros

@@ -8,8 +8,9 @@
     reason = "loads and stores through raw pointers, within the slice and the promised room"
 )]
 
-use super::{base64_len, pad};
+use super::pad;
 use crate::payload::escape::is_plain;
+use crate::payload::headers::put_header;
 use crate::payload::kernel::{Kernel, StampText};
 use std::arch::x86_64::*;
 
@@ -25,21 +26,21 @@ unsafe impl Kernel for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8 {
+    unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { numbers(src, dst) }
-    }
-
-    #[inline(always)]
-    unsafe fn plain(src: &[u8], dst: *mut u8) -> Option<*mut u8> {
-        // SAFETY: the trait's conditions are handed on.
-        unsafe { plain(src, dst) }
+        unsafe { header(name, value, dst) }
     }
 
     #[inline(always)]
     unsafe fn stamp(text: &StampText, len: usize, dst: *mut u8) -> *mut u8 {
         // SAFETY: the trait's conditions are handed on.
         unsafe { stamp(text, len, dst) }
+    }
+
+    #[inline(always)]
+    unsafe fn digits(numbers: [u64; 2]) -> [u64; 2] {
+        // SAFETY: the trait's conditions are handed on.
+        unsafe { digits(numbers) }
     }
 }
 
@@ -58,10 +59,10 @@ impl Bytes64 {
     }
 }
 
-static ALPHABET: Bytes64 = Bytes64(*b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+const ALPHABET: Bytes64 = Bytes64(*b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
 
 /// `[b1 b0 b2 b1]` for each group of three.
-static SPREAD: Bytes64 = Bytes64({
+const SPREAD: Bytes64 = Bytes64({
     let mut table = [0; 64];
     let mut at = 0;
     while at < 64 {
@@ -81,11 +82,37 @@ fn characters(block: __m512i) -> __m512i {
     _mm512_permutexvar_epi8(sixes, ALPHABET.load())
 }
 
+/// The longest slice whose characters are made in line.
+const SHORT_MAX: usize = 4 * BLOCK;
+
 /// # Safety
 /// As for [`Kernel::base64`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,bmi2")]
 #[inline]
 unsafe fn base64(src: &[u8], dst: *mut u8) -> *mut u8 {
+    const BLOCKS_2: usize = 2 * BLOCK;
+    // One, two or four blocks, some of which may be empty: a few wide stores too many cost less
+    // than a loop that the length of a value makes unpredictable.
+    // SAFETY: so many blocks hold the slice, and end within the promised spill.
+    unsafe {
+        match src.len() {
+            0..=BLOCK => blocks::<1>(src.as_ptr(), src.len(), dst),
+            0..=BLOCKS_2 => blocks::<2>(src.as_ptr(), src.len(), dst),
+            0..=SHORT_MAX => blocks::<4>(src.as_ptr(), src.len(), dst),
+            _ => long_base64(src, dst),
+        }
+    }
+    // SAFETY: the text and the promised spill.
+    unsafe { pad(dst, src.len()) }
+}
+
+/// The characters of a long slice, without the padding. Out of line, which long slices can afford.
+///
+/// # Safety
+/// As for [`Kernel::base64`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,bmi2")]
+#[inline(never)]
+unsafe fn long_base64(src: &[u8], dst: *mut u8) {
     let (mut from, mut left, mut to) = (src.as_ptr(), src.len(), dst);
     while left >= 3 * BLOCK + 64 {
         for block in 0..4 {
@@ -100,28 +127,33 @@ unsafe fn base64(src: &[u8], dst: *mut u8) -> *mut u8 {
         // SAFETY: within the text.
         to = unsafe { to.add(4 * 64) };
     }
-    while left >= 64 {
-        // SAFETY: 64 bytes of the slice are left.
-        let bytes = unsafe { _mm512_loadu_si512(from.cast()) };
-        // SAFETY: these are the 64 characters of 48 bytes of the slice.
-        unsafe { _mm512_storeu_si512(to.cast(), characters(bytes)) };
-        left -= BLOCK;
-        // SAFETY: within the slice.
-        from = unsafe { from.add(BLOCK) };
-        // SAFETY: within the text.
-        to = unsafe { to.add(64) };
+    // SAFETY: at most 207 bytes are left, and the blocks end within the promised spill.
+    unsafe {
+        if left <= 2 * BLOCK {
+            blocks::<2>(from, left, to);
+        } else {
+            blocks::<5>(from, left, to);
+        }
     }
-    // Two blocks more, of which the first or both may be empty: cheaper than a branch that the
-    // length of a value makes unpredictable.
-    for block in 0..2 {
-        let mask = _bzhi_u64(u64::MAX, left.saturating_sub(block * BLOCK).min(BLOCK) as u32);
+}
+
+/// The characters of up to `N` blocks, and zeros' behind them.
+///
+/// # Safety
+/// `left` bytes, at most 255, are readable at `from`; `N * 64` are writable at `to`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi2")]
+#[inline]
+unsafe fn blocks<const N: usize>(from: *const u8, left: usize, to: *mut u8) {
+    debug_assert!(left < 256);
+    for block in 0..N {
+        // Where the slice goes on, the upper lanes may be loaded and are ignored. `bzhi` takes any
+        // number from 64 to 255 for all.
+        let mask = _bzhi_u64(u64::MAX, left.saturating_sub(block * BLOCK) as u32);
         // SAFETY: the mask allows only bytes of the slice; other lanes are not touched.
         let bytes = unsafe { _mm512_maskz_loadu_epi8(mask, from.wrapping_add(block * BLOCK).cast()) };
-        // SAFETY: at most two blocks behind the end of the text, within the promised spill.
+        // SAFETY: the caller promises the room.
         unsafe { _mm512_storeu_si512(to.add(block * 64).cast(), characters(bytes)) };
     }
-    // SAFETY: the end of the text, which is at least four bytes long where there is padding.
-    unsafe { pad(dst.add(base64_len(src.len())), src.len()) }
 }
 
 /// # Safety
@@ -146,8 +178,21 @@ unsafe fn stamp(text: &StampText, len: usize, dst: *mut u8) -> *mut u8 {
     unsafe { dst.add(len) }
 }
 
+/// Out of line, so that the loop over records without headers is not burdened with constants.
+///
 /// # Safety
-/// As for [`Kernel::plain`].
+/// As for [`Kernel::header`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,bmi2,popcnt")]
+#[inline(never)]
+unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
+    // SAFETY: the conditions are the same, and the parts do what they promise.
+    unsafe { put_header(name, value, dst, |name, dst| plain(name, dst), |value, dst| numbers(value, dst)) }
+}
+
+/// The text, if it needs no escaping. Spills up to 64 bytes.
+///
+/// # Safety
+/// The text and the spill are valid for writes at `dst`.
 #[target_feature(enable = "avx512f,avx512bw,bmi2")]
 #[inline]
 unsafe fn plain(src: &[u8], dst: *mut u8) -> Option<*mut u8> {
@@ -173,7 +218,7 @@ unsafe fn plain(src: &[u8], dst: *mut u8) -> Option<*mut u8> {
 const NUMBERS: usize = 12;
 
 /// The tens and the ones of a number below 100, as nibbles.
-static TENS_ONES: [Bytes64; 2] = {
+const TENS_ONES: [Bytes64; 2] = {
     let mut tables = [Bytes64([0; 64]), Bytes64([0; 64])];
     let mut number = 0;
     while number < 100 {
@@ -184,7 +229,7 @@ static TENS_ONES: [Bytes64; 2] = {
 };
 
 /// Shifts that bring the tens down in the first 16 bytes, and keep the ones in the others.
-static NIBBLES: Bytes64 = Bytes64({
+const NIBBLES: Bytes64 = Bytes64({
     let mut table = [0; 64];
     let mut at = 0;
     while at < 64 {
@@ -196,7 +241,7 @@ static NIBBLES: Bytes64 = Bytes64({
 
 /// Five bytes for each number: minus, one, tens, ones, comma. Tens and ones are looked up where
 /// [`NIBBLES`] left them.
-static PLACES: Bytes64 = Bytes64({
+const PLACES: Bytes64 = Bytes64({
     let mut table = [0; 64];
     let mut number = 0;
     while number < NUMBERS {
@@ -208,7 +253,7 @@ static PLACES: Bytes64 = Bytes64({
 });
 
 /// What does not depend on the number. No signed byte has other hundreds than one.
-static FRAME: Bytes64 = Bytes64({
+const FRAME: Bytes64 = Bytes64({
     let mut table = [0; 64];
     let mut number = 0;
     while number < NUMBERS {
@@ -223,8 +268,10 @@ static FRAME: Bytes64 = Bytes64({
 /// One bit for each number: its first of five.
 const FIRST_OF_FIVE: u64 = 0x0084_2108_4210_8421 & ((1 << (5 * NUMBERS)) - 1);
 
+/// Every byte as a signed number and a comma. Spills up to 64 bytes.
+///
 /// # Safety
-/// As for [`Kernel::numbers`].
+/// The text and the spill are valid for writes at `dst`; `src` is not empty.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,bmi2,popcnt")]
 #[inline]
 unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8 {
@@ -276,4 +323,62 @@ fn spelled(bytes: __m128i) -> (__m512i, u64) {
         | _pdep_u64(u64::from(tens), FIRST_OF_FIVE << 2)
         | FIRST_OF_FIVE * 0b11000;
     (text, bits)
+}
+
+/// The digits of two numbers, each in eight lanes of 52-bit fixed point.
+///
+/// Lane k holds the fraction `number / 10^(8-k)` as `number * RECIPROCALS[k] / 2^52`, whose whole
+/// part falls off; ten times that is the digit.
+#[target_feature(enable = "avx512f,avx512vbmi,avx512ifma")]
+#[inline]
+fn digits(numbers: [u64; 2]) -> [u64; 2] {
+    let ten = _mm512_set1_epi64(10);
+    let zero = _mm512_set1_epi64(i64::from(b'0'));
+    let of = |number: u64| {
+        let number = _mm512_set1_epi64(number.cast_signed());
+        let fraction = _mm512_madd52lo_epu64(ROUNDING.load(), number, RECIPROCALS.load());
+        _mm512_madd52hi_epu64(zero, fraction, ten)
+    };
+    let [first, second] = numbers.map(of);
+    let packed = _mm512_castsi512_si128(_mm512_permutex2var_epi8(first, LOWEST_BYTES.load(), second));
+    [_mm_cvtsi128_si64(packed).cast_unsigned(), _mm_extract_epi64::<1>(packed).cast_unsigned()]
+}
+
+/// `2^52 / 10^8` to `2^52 / 10`, rounded up but for the first.
+const RECIPROCALS: Bytes64 = eight_words({
+    let mut words = [0; 8];
+    let mut power = 100_000_000;
+    let mut lane = 0;
+    while lane < 8 {
+        words[lane] = (1 << 52) / power + if lane == 0 { 0 } else { 1 };
+        power /= 10;
+        lane += 1;
+    }
+    words
+});
+
+/// The first lane's numbers are so long that rounding its factor up would make `99999999` overflow;
+/// it is rounded down, and this makes good for it: more than `10^8` times what was cut off (0.28),
+/// less than one unit of the last digit (`2^52 / 10^8`).
+const ROUNDING: Bytes64 = eight_words([36_000_000, 0, 0, 0, 0, 0, 0, 0]);
+
+/// The lowest byte of each lane of two registers.
+const LOWEST_BYTES: Bytes64 = Bytes64({
+    let mut table = [0; 64];
+    let mut lane = 0;
+    while lane < 16 {
+        table[lane] = 8 * lane as u8;
+        lane += 1;
+    }
+    table
+});
+
+const fn eight_words(words: [u64; 8]) -> Bytes64 {
+    let mut bytes = [0; 64];
+    let mut at = 0;
+    while at < 64 {
+        bytes[at] = words[at / 8].to_le_bytes()[at % 8];
+        at += 1;
+    }
+    Bytes64(bytes)
 }

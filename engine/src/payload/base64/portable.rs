@@ -3,7 +3,7 @@
 #![expect(clippy::multiple_unsafe_ops_per_block, reason = "the same bound covers the stores of a text")]
 
 use super::base64_len;
-use crate::payload::headers::NUMBERS;
+use crate::payload::headers::{NUMBERS, put_header};
 use crate::payload::kernel::{Kernel, StampText};
 
 pub(in crate::payload) struct Portable;
@@ -22,15 +22,9 @@ unsafe impl Kernel for Portable {
     }
 
     #[inline(always)]
-    unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8 {
+    unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { numbers(src, dst) }
-    }
-
-    #[inline(always)]
-    unsafe fn plain(src: &[u8], dst: *mut u8) -> Option<*mut u8> {
-        // SAFETY: the trait's conditions are handed on.
-        unsafe { plain(src, dst) }
+        unsafe { header(name, value, dst) }
     }
 
     #[inline(always)]
@@ -43,12 +37,23 @@ unsafe impl Kernel for Portable {
     }
 }
 
-/// [`Kernel::numbers`] by table.
+/// [`Kernel::header`] by table and by words of eight bytes. Out of line, so that the loop over
+/// records without headers stays small.
 ///
 /// # Safety
-/// As there; spills up to three bytes.
+/// As there.
+#[inline(never)]
+pub(super) unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
+    // SAFETY: the conditions are the same, and the parts do what they promise.
+    unsafe { put_header(name, value, dst, |name, dst| plain(name, dst), |value, dst| numbers(value, dst)) }
+}
+
+/// Every byte as a signed number and a comma, by table. Spills up to six bytes.
+///
+/// # Safety
+/// The text and the spill are valid for writes at `dst`.
 #[inline(always)]
-pub(super) unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8 {
+unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8 {
     let mut end = dst;
     for byte in src {
         let entry = NUMBERS[usize::from(*byte)];
@@ -62,10 +67,10 @@ pub(super) unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8 {
     end
 }
 
-/// [`Kernel::plain`] by words of eight bytes.
+/// The text, if it needs no escaping, by words. Spills up to eight bytes.
 ///
 /// # Safety
-/// As there; spills up to eight bytes.
+/// The text and the spill are valid for writes at `dst`.
 #[inline(always)]
 pub(super) unsafe fn plain(src: &[u8], dst: *mut u8) -> Option<*mut u8> {
     let mut special = 0;
