@@ -16,7 +16,9 @@ use std::time::Instant;
 type Contestant<'c> = (String, Box<dyn FnMut(&[RecordRef<'static>]) -> usize + 'c>);
 
 fn main() {
-    println!("ns per record; x = times faster than base64-simd on the values alone");
+    if in_full() {
+        println!("ns per record; x = times faster than base64-simd on the values alone");
+    }
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     for cold in [false, true] {
@@ -26,7 +28,9 @@ fn main() {
                 if !wanted.iter().all(|word| title.contains(word.as_str())) {
                     continue;
                 }
-                println!("\n{title}");
+                if in_full() {
+                    println!("\n{title}");
+                }
                 for value_bytes in [64, 256, 1 << 10, 10 << 10, 100 << 10] {
                     row(Shape { value_bytes, varying, headers }, cold);
                 }
@@ -63,6 +67,9 @@ fn row(shape: Shape, cold: bool) {
     }
     let medians: Vec<f64> = samples.into_iter().map(median).collect();
     let yardstick = medians[0];
+    if !in_full() {
+        return;
+    }
     print!("{:>7} B", shape.value_bytes);
     for ((name, _), median) in contestants.iter().zip(&medians) {
         print!(" | {name} {median:.1} ({:.2}x)", yardstick / median);

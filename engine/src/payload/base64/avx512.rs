@@ -185,6 +185,10 @@ unsafe fn stamp(text: &StampText, len: usize, dst: *mut u8) -> *mut u8 {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,bmi2,popcnt")]
 #[inline(never)]
 unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
+    if name.len() > 64 {
+        // SAFETY: the conditions are the same.
+        return unsafe { super::portable::header(name, value, dst) };
+    }
     // SAFETY: the conditions are the same, and the parts do what they promise.
     unsafe { put_header(name, value, dst, |name, dst| plain(name, dst), |value, dst| numbers(value, dst)) }
 }
@@ -192,18 +196,14 @@ unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
 /// The text, if it needs no escaping. Spills up to 64 bytes.
 ///
 /// # Safety
-/// The text and the spill are valid for writes at `dst`.
+/// `src` is not longer than 64 bytes, which are valid for writes at `dst`.
 #[target_feature(enable = "avx512f,avx512bw,bmi2")]
 #[inline]
 unsafe fn plain(src: &[u8], dst: *mut u8) -> Option<*mut u8> {
-    if src.len() > 64 {
-        // SAFETY: the conditions are the same.
-        return unsafe { super::portable::plain(src, dst) };
-    }
     let mask = _bzhi_u64(u64::MAX, src.len() as u32);
     // SAFETY: the mask allows only bytes of the slice.
     let text = unsafe { _mm512_mask_loadu_epi8(_mm512_set1_epi8(b'.' as i8), mask, src.as_ptr().cast()) };
-    // SAFETY: at most 64 bytes behind the beginning of the text.
+    // SAFETY: the caller promises the room.
     unsafe { _mm512_storeu_si512(dst.cast(), text) };
     // As signed numbers, bytes that are not ASCII are below the space too.
     let special = _mm512_cmplt_epi8_mask(text, _mm512_set1_epi8(b' ' as i8))
@@ -217,6 +217,41 @@ unsafe fn plain(src: &[u8], dst: *mut u8) -> Option<*mut u8> {
 /// Bytes whose numbers are made at once: five bytes of text for each fit a register.
 const NUMBERS: usize = 12;
 
+/// What the five bytes of a number's text are.
+const MINUS: usize = 0;
+const HUNDREDS: usize = 1;
+const TENS: usize = 2;
+const ONES: usize = 3;
+const COMMA: usize = 4;
+
+/// A constant of five bytes for each number.
+const fn per_number(minus: u8, hundreds: u8, tens: u8, ones: u8, comma: u8) -> Bytes64 {
+    let mut table = [0; 64];
+    let mut at = 0;
+    while at < 5 * NUMBERS {
+        table[at] = [minus, hundreds, tens, ones, comma][at % 5];
+        at += 1;
+    }
+    Bytes64(table)
+}
+
+/// Which byte each place is about.
+const SOURCE: Bytes64 = Bytes64({
+    let mut table = [0; 64];
+    let mut at = 0;
+    while at < 5 * NUMBERS {
+        table[at] = (at / 5) as u8;
+        at += 1;
+    }
+    table
+});
+
+/// A place is kept if the byte (for the minus) or its magnitude (for the others) is at least this.
+const KEPT_FROM: Bytes64 = per_number(128, 100, 10, 0, 0);
+
+/// All places but that of the minus.
+const MAGNITUDES: u64 = 0x0fff_ffff_ffff_ffff & !0x0084_2108_4210_8421;
+
 /// The tens and the ones of a number below 100, as nibbles.
 const TENS_ONES: [Bytes64; 2] = {
     let mut tables = [Bytes64([0; 64]), Bytes64([0; 64])];
@@ -228,45 +263,39 @@ const TENS_ONES: [Bytes64; 2] = {
     tables
 };
 
-/// Shifts that bring the tens down in the first 16 bytes, and keep the ones in the others.
+/// Shifts that bring the tens down where they are wanted.
 const NIBBLES: Bytes64 = Bytes64({
     let mut table = [0; 64];
     let mut at = 0;
     while at < 64 {
-        table[at] = (at % 8 * 8) as u8 + if at < 16 { 4 } else { 0 };
+        table[at] = (at % 8 * 8) as u8 + if at % 5 == TENS { 4 } else { 0 };
         at += 1;
     }
     table
 });
 
-/// Five bytes for each number: minus, one, tens, ones, comma. Tens and ones are looked up where
-/// [`NIBBLES`] left them.
-const PLACES: Bytes64 = Bytes64({
-    let mut table = [0; 64];
-    let mut number = 0;
-    while number < NUMBERS {
-        table[5 * number + 2] = number as u8;
-        table[5 * number + 3] = 16 + number as u8;
-        number += 1;
-    }
-    table
-});
+/// Where a digit depends on the number, and its bits.
+const DIGITS: Bytes64 = per_number(0, 0, 15, 15, 0);
 
-/// What does not depend on the number. No signed byte has other hundreds than one.
-const FRAME: Bytes64 = Bytes64({
-    let mut table = [0; 64];
-    let mut number = 0;
-    while number < NUMBERS {
-        table[5 * number] = b'-';
-        table[5 * number + 1] = b'1';
-        table[5 * number + 4] = b',';
-        number += 1;
-    }
-    table
-});
+/// The text but for these. No signed byte has other hundreds than one.
+const FRAME: Bytes64 = per_number(b'-', b'1', b'0', b'0', b',');
 
-/// One bit for each number: its first of five.
-const FIRST_OF_FIVE: u64 = 0x0084_2108_4210_8421 & ((1 << (5 * NUMBERS)) - 1);
+const _: () = assert!(MINUS == 0 && HUNDREDS == 1 && ONES == 3 && COMMA == 4);
+
+/// Five bytes of text for each of twelve signed bytes, and which of them to keep.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+#[inline]
+fn spelled(bytes: __m128i) -> (__m512i, u64) {
+    let spread = _mm512_permutexvar_epi8(SOURCE.load(), _mm512_castsi128_si512(bytes));
+    let magnitudes = _mm512_mask_abs_epi8(spread, MAGNITUDES, spread);
+    let kept = _mm512_cmpge_epu8_mask(magnitudes, KEPT_FROM.load());
+    // Below a hundred the subtraction wraps around, and is no minimum.
+    let below_hundred = _mm512_min_epu8(magnitudes, _mm512_sub_epi8(magnitudes, _mm512_set1_epi8(100)));
+    let nibbles = _mm512_permutex2var_epi8(TENS_ONES[0].load(), below_hundred, TENS_ONES[1].load());
+    let digits = _mm512_multishift_epi64_epi8(NIBBLES.load(), nibbles);
+    let text = _mm512_or_si512(_mm512_and_si512(digits, DIGITS.load()), FRAME.load());
+    (text, kept)
+}
 
 /// Every byte as a signed number and a comma. Spills up to 64 bytes.
 ///
@@ -275,54 +304,27 @@ const FIRST_OF_FIVE: u64 = 0x0084_2108_4210_8421 & ((1 << (5 * NUMBERS)) - 1);
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,bmi2,popcnt")]
 #[inline]
 unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8 {
-    let mut to = dst;
-    let mut left = src.len();
-    let mut from = src.as_ptr();
-    loop {
-        let count = left.min(NUMBERS);
+    let put = |from: *const u8, count: usize, to: *mut u8| {
         let mask = _bzhi_u32(u32::MAX, count as u32) as u16;
         // SAFETY: the mask allows only bytes of the slice.
         let bytes = unsafe { _mm_maskz_loadu_epi8(mask, from.cast()) };
-        let (text, bits) = spelled(bytes);
-        let bits = _bzhi_u64(bits, 5 * count as u32);
+        let (text, kept) = spelled(bytes);
+        let kept = _bzhi_u64(kept, 5 * count as u32);
         // To a register and then to memory: straight to memory it is microcoded on Zen 4.
-        let packed = _mm512_maskz_compress_epi8(bits, text);
+        let packed = _mm512_maskz_compress_epi8(kept, text);
         // SAFETY: the text of these bytes, and at most 64 bytes of spill.
         unsafe { _mm512_storeu_si512(to.cast(), packed) };
         // SAFETY: so many bytes of text were stored.
-        to = unsafe { to.add(_popcnt64(bits.cast_signed()) as usize) };
-        left -= count;
-        if left == 0 {
-            return to;
-        }
+        unsafe { to.add(_popcnt64(kept.cast_signed()) as usize) }
+    };
+    let (mut from, mut left, mut to) = (src.as_ptr(), src.len(), dst);
+    while left > NUMBERS {
+        to = put(from, NUMBERS, to);
         // SAFETY: the slice goes on.
         from = unsafe { from.add(NUMBERS) };
+        left -= NUMBERS;
     }
-}
-
-/// Five bytes of text for each of twelve signed bytes, and which of them to keep.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,bmi2")]
-#[inline]
-fn spelled(bytes: __m128i) -> (__m512i, u64) {
-    let magnitudes = _mm_abs_epi8(bytes);
-    let hundred = _mm_set1_epi8(100);
-    let negative = _mm_movepi8_mask(bytes);
-    let hundreds = _mm_cmpge_epu8_mask(magnitudes, hundred);
-    let tens = _mm_cmpge_epu8_mask(magnitudes, _mm_set1_epi8(10));
-    let below_hundred = _mm_mask_sub_epi8(magnitudes, hundreds, magnitudes, hundred);
-
-    let spread = _mm512_broadcast_i32x4(below_hundred);
-    let nibbles = _mm512_permutex2var_epi8(TENS_ONES[0].load(), spread, TENS_ONES[1].load());
-    let nibbles = _mm512_multishift_epi64_epi8(NIBBLES.load(), nibbles);
-    let digits =
-        _mm512_or_si512(_mm512_and_si512(nibbles, _mm512_set1_epi8(15)), _mm512_set1_epi8(b'0' as i8));
-    let text = _mm512_mask_permutexvar_epi8(FRAME.load(), FIRST_OF_FIVE * 0b01100, PLACES.load(), digits);
-
-    let bits = _pdep_u64(u64::from(negative), FIRST_OF_FIVE)
-        | _pdep_u64(u64::from(hundreds), FIRST_OF_FIVE << 1)
-        | _pdep_u64(u64::from(tens), FIRST_OF_FIVE << 2)
-        | FIRST_OF_FIVE * 0b11000;
-    (text, bits)
+    put(from, left, to)
 }
 
 /// The digits of two numbers, each in eight lanes of 52-bit fixed point.
@@ -381,4 +383,27 @@ const fn eight_words(words: [u64; 8]) -> Bytes64 {
         at += 1;
     }
     Bytes64(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payload::decimal::eight_digits;
+
+    #[test]
+    #[expect(clippy::print_stderr, reason = "a skip must be seen")]
+    fn digits_are_those_of_the_portable_tier() {
+        if !is_x86_feature_detected!("avx512ifma") || !is_x86_feature_detected!("avx512vbmi") {
+            eprintln!("skipped: this machine has no AVX-512 IFMA and VBMI");
+            return;
+        }
+        // With a stride that meets every pair of neighbouring digits many times.
+        let edges = (0..8).flat_map(|power| (1..10).map(move |digit| digit * 10_u64.pow(power)));
+        let edges = edges.flat_map(|number| [number - 1, number]);
+        for number in (0..100_000_000).step_by(97).chain(99_999_000..100_000_000).chain(edges) {
+            // SAFETY: the features were just detected.
+            let digits = unsafe { digits([number, 99_999_999 - number]) };
+            assert_eq!(digits, [eight_digits(number), eight_digits(99_999_999 - number)]);
+        }
+    }
 }
