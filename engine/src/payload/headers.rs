@@ -1,10 +1,24 @@
 //! Header values: arrays of **signed** decimal bytes, as Java's `byte` is signed.
 
 use super::cursor::put_slice;
-use super::escape;
+use super::escape::{self, ESCAPED_BYTES_MAX, escaped_len};
+use crate::record::Header;
 
 /// The most bytes that one byte of a value can become: `-128,`.
 pub(crate) const NUMBER_BYTES_MAX: usize = 5;
+
+/// A header's `{"name":[…]}`.
+pub(super) fn header_len_exact(header: &Header<'_>) -> usize {
+    r#"{"":[]}"#.len() + escaped_len(header.name) + header.value.map_or(0, numbers_len)
+}
+
+/// The most that [`header_len_exact`] can be.
+#[inline(always)]
+pub(super) fn header_len_max(header: &Header<'_>) -> usize {
+    r#"{"":[]}"#.len()
+        + ESCAPED_BYTES_MAX * header.name.len()
+        + NUMBER_BYTES_MAX * header.value.map_or(0, <[u8]>::len)
+}
 
 /// How many bytes `value` takes between its brackets: `[`…`]` excluded, commas included.
 pub(crate) fn numbers_len(value: &[u8]) -> usize {
@@ -89,7 +103,7 @@ pub(super) unsafe fn put_header(
     }
 }
 
-/// Out of line, because names that need it are rare.
+/// Names that need escaping, or are longer than ordinary. Out of line, because they are rare.
 ///
 /// # Safety
 /// There is room at `to` for the escaped text.
@@ -97,6 +111,10 @@ pub(super) unsafe fn put_header(
 #[cold]
 #[inline(never)]
 unsafe fn put_escaped(text: &[u8], mut to: *mut u8) -> *mut u8 {
+    // SAFETY: the conditions are the same.
+    if let Some(end) = unsafe { super::base64::portable::plain(text, to) } {
+        return end;
+    }
     // SAFETY: the pieces together are the escaped text.
     escape::pieces(text, |piece| to = unsafe { put_slice(piece, to) });
     to

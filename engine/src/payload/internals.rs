@@ -54,7 +54,7 @@ unsafe fn all<K: Kernel>(values: &[&[u8]], start: *mut u8) -> usize {
     let mut at = start;
     for value in values {
         // SAFETY: the caller promises room for all texts, and the CPU's features.
-        at = unsafe { K::base64(value, at) };
+        at = unsafe { K::base64(value, base64_len(value.len()), at) };
     }
     at.addr() - start.addr()
 }

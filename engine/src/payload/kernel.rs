@@ -1,6 +1,8 @@
 //! What each tier provides to the writer's one loop.
 
 use super::decimal::eight_digits;
+use crate::record::Header;
+use std::ptr::NonNull;
 
 /// The routines of a tier. The loop in `writer` is compiled once for each.
 ///
@@ -14,11 +16,25 @@ use super::decimal::eight_digits;
 ///   [`SPILL_BYTES`] more.
 #[expect(unsafe_code, reason = "the routines write through raw pointers, with room checked by their caller")]
 pub(super) unsafe trait Kernel {
-    /// Standard base64 with padding: [`base64_len`](super::base64::base64_len) bytes.
+    /// Standard base64 with padding.
     ///
     /// # Safety
-    /// As for the trait.
-    unsafe fn base64(src: &[u8], dst: *mut u8) -> *mut u8;
+    /// As for the trait; `len` is [`base64_len`](super::base64::base64_len) of `src`'s.
+    unsafe fn base64(src: &[u8], len: usize, dst: *mut u8) -> *mut u8;
+
+    /// All headers of a record and what ends it; returns the end, or `None` if they may not fit in
+    /// `left` bytes. A routine of its own so that a tier can compile it apart, with its features,
+    /// from [`put_headers`](super::cursor::put_headers): the loop over records without headers
+    /// stays small.
+    ///
+    /// # Safety
+    /// As for the trait; `left` is at least two.
+    unsafe fn headers<'h>(
+        headers: impl Iterator<Item = Header<'h>>,
+        at: *mut u8,
+        left: usize,
+        exact: bool,
+    ) -> Option<NonNull<u8>>;
 
     /// `{"name":[…]},` with the name escaped and every byte of the value as a signed number.
     ///

@@ -9,9 +9,12 @@
 )]
 
 use super::pad;
+use crate::payload::cursor::put_headers;
 use crate::payload::kernel::{Kernel, StampText};
+use crate::record::Header;
 use std::arch::asm;
 use std::arch::x86_64::*;
+use std::ptr::NonNull;
 
 pub(in crate::payload) struct Avx2;
 
@@ -19,9 +22,20 @@ pub(in crate::payload) struct Avx2;
 // masked where the slice ends.
 unsafe impl Kernel for Avx2 {
     #[inline(always)]
-    unsafe fn base64(src: &[u8], dst: *mut u8) -> *mut u8 {
+    unsafe fn base64(src: &[u8], len: usize, dst: *mut u8) -> *mut u8 {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { base64(src, dst) }
+        unsafe { base64(src, len, dst) }
+    }
+
+    #[inline(always)]
+    unsafe fn headers<'h>(
+        headers: impl Iterator<Item = Header<'h>>,
+        at: *mut u8,
+        left: usize,
+        exact: bool,
+    ) -> Option<NonNull<u8>> {
+        // SAFETY: the trait's conditions are handed on.
+        unsafe { self::headers(headers, at, left, exact) }
     }
 
     #[inline(always)]
@@ -35,6 +49,22 @@ unsafe impl Kernel for Avx2 {
         // SAFETY: the trait's conditions are handed on.
         unsafe { stamp(text, len, dst) }
     }
+}
+
+/// Out of line: see [`Kernel::headers`].
+///
+/// # Safety
+/// As there.
+#[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt")]
+#[inline(never)]
+unsafe fn headers<'h>(
+    headers: impl Iterator<Item = Header<'h>>,
+    at: *mut u8,
+    left: usize,
+    exact: bool,
+) -> Option<NonNull<u8>> {
+    // SAFETY: the conditions are the same.
+    unsafe { put_headers::<Avx2>(headers, at, left, exact) }
 }
 
 const BLOCK: usize = 24;
@@ -98,7 +128,7 @@ unsafe fn block(from: *const u8, to: *mut u8) {
 /// As for [`Kernel::base64`].
 #[target_feature(enable = "avx2,bmi2")]
 #[inline]
-unsafe fn base64(src: &[u8], dst: *mut u8) -> *mut u8 {
+unsafe fn base64(src: &[u8], len: usize, dst: *mut u8) -> *mut u8 {
     let (mut from, mut left, mut to) = (src.as_ptr(), src.len(), dst);
     while left >= 4 * BLOCK {
         for number in 0..4 {
@@ -124,7 +154,7 @@ unsafe fn base64(src: &[u8], dst: *mut u8) -> *mut u8 {
     // SAFETY: at most 32 bytes behind the end of the text.
     unsafe { _mm256_storeu_si256(to.cast(), characters(load_tail(src, tail))) };
     // SAFETY: the text and the promised spill.
-    unsafe { pad(dst, src.len()) }
+    unsafe { pad(dst, len, src.len()) }
 }
 
 /// `tail`, which is shorter than a block and ends `src`, as [`characters`] wants it, with zeros

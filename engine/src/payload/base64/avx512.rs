@@ -9,10 +9,13 @@
 )]
 
 use super::pad;
+use crate::payload::cursor::put_headers;
 use crate::payload::escape::is_plain;
 use crate::payload::headers::put_header;
 use crate::payload::kernel::{Kernel, StampText};
+use crate::record::Header;
 use std::arch::x86_64::*;
+use std::ptr::NonNull;
 
 pub(in crate::payload) struct Avx512;
 
@@ -20,9 +23,20 @@ pub(in crate::payload) struct Avx512;
 // masked where the slice ends.
 unsafe impl Kernel for Avx512 {
     #[inline(always)]
-    unsafe fn base64(src: &[u8], dst: *mut u8) -> *mut u8 {
+    unsafe fn base64(src: &[u8], len: usize, dst: *mut u8) -> *mut u8 {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { base64(src, dst) }
+        unsafe { base64(src, len, dst) }
+    }
+
+    #[inline(always)]
+    unsafe fn headers<'h>(
+        headers: impl Iterator<Item = Header<'h>>,
+        at: *mut u8,
+        left: usize,
+        exact: bool,
+    ) -> Option<NonNull<u8>> {
+        // SAFETY: the trait's conditions are handed on.
+        unsafe { self::headers(headers, at, left, exact) }
     }
 
     #[inline(always)]
@@ -42,6 +56,24 @@ unsafe impl Kernel for Avx512 {
         // SAFETY: the trait's conditions are handed on.
         unsafe { digits(numbers) }
     }
+}
+
+/// Out of line: see [`Kernel::headers`].
+///
+/// # Safety
+/// As there.
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512ifma,avx2,bmi1,bmi2,popcnt,lzcnt"
+)]
+#[inline(never)]
+unsafe fn headers<'h>(
+    headers: impl Iterator<Item = Header<'h>>,
+    at: *mut u8,
+    left: usize,
+    exact: bool,
+) -> Option<NonNull<u8>> {
+    // SAFETY: the conditions are the same.
+    unsafe { put_headers::<Avx512>(headers, at, left, exact) }
 }
 
 const BLOCK: usize = 48;
@@ -89,7 +121,7 @@ const SHORT_MAX: usize = 4 * BLOCK;
 /// As for [`Kernel::base64`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,bmi2")]
 #[inline]
-unsafe fn base64(src: &[u8], dst: *mut u8) -> *mut u8 {
+unsafe fn base64(src: &[u8], len: usize, dst: *mut u8) -> *mut u8 {
     const BLOCKS_2: usize = 2 * BLOCK;
     // One, two or four blocks, some of which may be empty: a few wide stores too many cost less
     // than a loop that the length of a value makes unpredictable.
@@ -103,7 +135,7 @@ unsafe fn base64(src: &[u8], dst: *mut u8) -> *mut u8 {
         }
     }
     // SAFETY: the text and the promised spill.
-    unsafe { pad(dst, src.len()) }
+    unsafe { pad(dst, len, src.len()) }
 }
 
 /// The characters of a long slice, without the padding. Out of line, which long slices can afford.
@@ -178,37 +210,34 @@ unsafe fn stamp(text: &StampText, len: usize, dst: *mut u8) -> *mut u8 {
     unsafe { dst.add(len) }
 }
 
-/// Out of line, so that the loop over records without headers is not burdened with constants.
-///
 /// # Safety
 /// As for [`Kernel::header`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,bmi2,popcnt")]
-#[inline(never)]
+#[inline]
 unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
-    if name.len() > 64 {
-        // SAFETY: the conditions are the same.
-        return unsafe { super::portable::header(name, value, dst) };
-    }
     // SAFETY: the conditions are the same, and the parts do what they promise.
     unsafe { put_header(name, value, dst, |name, dst| plain(name, dst), |value, dst| numbers(value, dst)) }
 }
 
-/// The text, if it needs no escaping. Spills up to 64 bytes.
+/// The text, if it needs no escaping, and is of ordinary length. Spills up to 32 bytes.
 ///
 /// # Safety
-/// `src` is not longer than 64 bytes, which are valid for writes at `dst`.
-#[target_feature(enable = "avx512f,avx512bw,bmi2")]
+/// The text and the spill are valid for writes at `dst`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi2")]
 #[inline]
 unsafe fn plain(src: &[u8], dst: *mut u8) -> Option<*mut u8> {
-    let mask = _bzhi_u64(u64::MAX, src.len() as u32);
+    if src.len() > 32 {
+        return None;
+    }
+    let mask = _bzhi_u32(u32::MAX, src.len() as u32);
     // SAFETY: the mask allows only bytes of the slice.
-    let text = unsafe { _mm512_mask_loadu_epi8(_mm512_set1_epi8(b'.' as i8), mask, src.as_ptr().cast()) };
+    let text = unsafe { _mm256_mask_loadu_epi8(_mm256_set1_epi8(b'.' as i8), mask, src.as_ptr().cast()) };
     // SAFETY: the caller promises the room.
-    unsafe { _mm512_storeu_si512(dst.cast(), text) };
+    unsafe { _mm256_storeu_si256(dst.cast(), text) };
     // As signed numbers, bytes that are not ASCII are below the space too.
-    let special = _mm512_cmplt_epi8_mask(text, _mm512_set1_epi8(b' ' as i8))
-        | _mm512_cmpeq_epi8_mask(text, _mm512_set1_epi8(b'"' as i8))
-        | _mm512_cmpeq_epi8_mask(text, _mm512_set1_epi8(b'\\' as i8));
+    let special = _mm256_cmplt_epi8_mask(text, _mm256_set1_epi8(b' ' as i8))
+        | _mm256_cmpeq_epi8_mask(text, _mm256_set1_epi8(b'"' as i8))
+        | _mm256_cmpeq_epi8_mask(text, _mm256_set1_epi8(b'\\' as i8));
     debug_assert_eq!(special == 0, src.iter().all(|byte| is_plain(*byte)));
     // SAFETY: the end of the text.
     (special == 0).then(|| unsafe { dst.add(src.len()) })

@@ -16,19 +16,19 @@ pub(crate) const fn base64_len(bytes: usize) -> usize {
     (bytes + 2) / 3 * 4
 }
 
-/// Puts the padding at the end of the text of `bytes` bytes, which begins at `start`, and returns
-/// the text's end.
+/// Puts the padding at the end of a text of `len` characters for `bytes` bytes, which begins at
+/// `start`, and returns the text's end.
 ///
 /// # Safety
 /// The text, and two bytes behind it, are valid for writes.
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "part of the kernels")]
 #[inline(always)]
-unsafe fn pad(start: *mut u8, bytes: usize) -> *mut u8 {
-    let groups = (bytes + 2) / 3;
-    let missing = 3 * groups - bytes;
+unsafe fn pad(start: *mut u8, len: usize, bytes: usize) -> *mut u8 {
+    debug_assert_eq!(len, base64_len(bytes));
+    let missing = len / 4 * 3 - bytes;
     // SAFETY: the end of the text.
-    let end = unsafe { start.add(4 * groups) };
+    let end = unsafe { start.add(len) };
     // Without a branch, which varying lengths would make unpredictable: what is not padding falls
     // behind the text.
     // SAFETY: within the last group, if there is one, or behind the text.

@@ -3,22 +3,36 @@
 #![expect(clippy::multiple_unsafe_ops_per_block, reason = "the same bound covers the stores of a text")]
 
 use super::base64_len;
+use crate::payload::cursor::put_headers;
 use crate::payload::headers::{NUMBERS, put_header};
 use crate::payload::kernel::{Kernel, StampText};
+use crate::record::Header;
+use std::ptr::NonNull;
 
 pub(in crate::payload) struct Portable;
 
 // SAFETY: every routine writes its text, and at most eight bytes behind it.
 unsafe impl Kernel for Portable {
     #[inline(always)]
-    unsafe fn base64(src: &[u8], dst: *mut u8) -> *mut u8 {
-        let len = base64_len(src.len());
+    unsafe fn base64(src: &[u8], len: usize, dst: *mut u8) -> *mut u8 {
+        debug_assert_eq!(len, base64_len(src.len()));
         // SAFETY: the caller promises that the text fits at `dst`, which is initialised memory that
         // nobody else refers to.
         let out = unsafe { std::slice::from_raw_parts_mut(dst, len) };
         let _ = base64_simd::STANDARD.encode(src, base64_simd::Out::from_slice(out));
         // SAFETY: within or one past the text.
         unsafe { dst.add(len) }
+    }
+
+    #[inline(always)]
+    unsafe fn headers<'h>(
+        headers: impl Iterator<Item = Header<'h>>,
+        at: *mut u8,
+        left: usize,
+        exact: bool,
+    ) -> Option<NonNull<u8>> {
+        // SAFETY: the trait's conditions are handed on.
+        unsafe { self::headers(headers, at, left, exact) }
     }
 
     #[inline(always)]
@@ -37,12 +51,26 @@ unsafe impl Kernel for Portable {
     }
 }
 
-/// [`Kernel::header`] by table and by words of eight bytes. Out of line, so that the loop over
-/// records without headers stays small.
+/// Out of line: see [`Kernel::headers`].
 ///
 /// # Safety
 /// As there.
 #[inline(never)]
+unsafe fn headers<'h>(
+    headers: impl Iterator<Item = Header<'h>>,
+    at: *mut u8,
+    left: usize,
+    exact: bool,
+) -> Option<NonNull<u8>> {
+    // SAFETY: the conditions are the same.
+    unsafe { put_headers::<Portable>(headers, at, left, exact) }
+}
+
+/// [`Kernel::header`] by table and by words of eight bytes.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
 pub(super) unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
     // SAFETY: the conditions are the same, and the parts do what they promise.
     unsafe { put_header(name, value, dst, |name, dst| plain(name, dst), |value, dst| numbers(value, dst)) }
@@ -72,7 +100,7 @@ unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8 {
 /// # Safety
 /// The text and the spill are valid for writes at `dst`.
 #[inline(always)]
-pub(super) unsafe fn plain(src: &[u8], dst: *mut u8) -> Option<*mut u8> {
+pub(in crate::payload) unsafe fn plain(src: &[u8], dst: *mut u8) -> Option<*mut u8> {
     let mut special = 0;
     let mut at = 0;
     while at < src.len() {
