@@ -183,6 +183,17 @@ fn a_commit_never_passes_a_record_that_is_not_delivered() {
 }
 
 #[test]
+fn a_gap_at_the_end_of_the_log_is_committed_though_no_record_follows() {
+    let log = log(2, 100);
+    let invoker = Scripted::new(|_, _| async { OK });
+    let engine = start(settings(), &log, &invoker);
+    until("all is committed", || all_committed(&log));
+    log.lock().expect("log").gap = 2;
+    until("the gap is committed", || log.lock().expect("log").committed[0] == 102);
+    drop(engine);
+}
+
+#[test]
 fn refused_commits_are_sent_again() {
     let log = log(2, 300);
     log.lock().expect("log").refuse_commits = 3;

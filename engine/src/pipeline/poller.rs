@@ -171,12 +171,12 @@ impl Poller {
     /// over.
     fn fill<Q: RecordQueue>(&mut self, queue: &mut Q, bench: &mut Bench<'_>) -> bool {
         self.starved = false;
-        let mut taken = 0;
+        let (mut taken, mut reached) = (0, false);
         while self.ready.is_none() && !self.blocked && taken < TURN_RECORDS {
             if queue.pending().is_empty() {
-                self.note_reached(queue);
+                reached |= self.note_reached(queue);
                 if queue.read(READ_RECORDS) == 0 {
-                    self.note_reached(queue);
+                    reached |= self.note_reached(queue);
                     break;
                 }
             }
@@ -194,7 +194,7 @@ impl Poller {
                 break;
             }
         }
-        taken > 0
+        taken > 0 || reached
     }
 
     /// Takes pending records, run by run, into the open batch. Returns why the batch is full, if
@@ -300,8 +300,10 @@ impl Poller {
         }
     }
 
-    fn note_reached<Q: RecordQueue>(&mut self, queue: &mut Q) {
+    /// Lets watermarks pass the gaps before the ends that were met. Returns whether any was.
+    fn note_reached<Q: RecordQueue>(&mut self, queue: &mut Q) -> bool {
         queue.take_reached(&mut self.reached);
+        let any = !self.reached.is_empty();
         for (partition, offset) in self.reached.drain(..) {
             if let Some(owned) =
                 self.partitions.find(partition).and_then(|slot| self.partitions.get_mut(slot))
@@ -309,6 +311,7 @@ impl Poller {
                 owned.watermark.on_reached(offset);
             }
         }
+        any
     }
 
     /// At the end nothing waits for company.
