@@ -13,6 +13,8 @@ use crate::ids::{Offset, Partition};
 use crate::record::Record;
 
 #[cfg(feature = "kafka")]
+mod close;
+#[cfg(feature = "kafka")]
 mod commits;
 #[cfg(feature = "kafka")]
 pub mod consumer;
@@ -20,6 +22,8 @@ pub mod consumer;
 mod context;
 #[cfg(feature = "kafka")]
 pub mod embedded;
+#[cfg(feature = "kafka")]
+mod events;
 #[cfg(feature = "kafka")]
 mod message;
 #[cfg(feature = "kafka")]
