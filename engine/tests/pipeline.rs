@@ -56,8 +56,7 @@ fn start_with<I: Invoker>(
     invoker: &Arc<I>,
     observer: Option<Arc<dyn Observer>>,
 ) -> EngineHandle {
-    let connect =
-        |plan: pelton::pipeline::ThreadPlan| Ok(MemorySource::new(log, value, plan.pollers));
+    let connect = |plan: pelton::pipeline::ThreadPlan| Ok(MemorySource::new(log, value, plan.pollers));
     Engine::start(settings, connect, invoker, observer, Clock::start()).expect("the engine starts")
 }
 

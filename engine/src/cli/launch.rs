@@ -38,8 +38,10 @@ enum LaunchError {
     Engine(#[from] EngineError),
     #[error("metrics_address {address}: {reason}; give another ip:port, or off")]
     Metrics { address: String, reason: std::io::Error },
-    #[error("signing = always: no AWS credentials were found; set AWS_ACCESS_KEY_ID and \
-             AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or use signing = auto")]
+    #[error(
+        "signing = always: no AWS credentials were found; set AWS_ACCESS_KEY_ID and \
+             AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or use signing = auto"
+    )]
     Unsigned,
     #[error("{what}: {reason}")]
     System { what: &'static str, reason: std::io::Error },
@@ -77,7 +79,10 @@ fn run(mapping: &Mapping, options: &RunOptions) -> Result<ExitCode, LaunchError>
     )?;
     let address = mapping.engine.metrics_address;
     engine.runtime().block_on(prometheus::start(&mapping.engine, engine.counters())).map_err(|reason| {
-        LaunchError::Metrics { address: address.map(|address| address.to_string()).unwrap_or_default(), reason }
+        LaunchError::Metrics {
+            address: address.map(|address| address.to_string()).unwrap_or_default(),
+            reason,
+        }
     })?;
     let signals = engine.runtime().clone().block_on(watch(&engine, options))?;
     Ok(drain(engine, signals))

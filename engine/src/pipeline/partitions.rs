@@ -79,9 +79,7 @@ impl Partitions {
 
     /// What stands in `slot`, read or being revoked; `None` once it is gone.
     pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Owned> {
-        self.slots
-            .get_mut(slot.index())
-            .filter(|owned| matches!(owned.state, State::Active | State::Leaving))
+        self.slots.get_mut(slot.index()).filter(|owned| matches!(owned.state, State::Active | State::Leaving))
     }
 
     /// Whether the records in `slot` are still to be delivered.

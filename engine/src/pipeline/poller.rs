@@ -113,7 +113,12 @@ impl Poller {
 
     /// One turn: retries what is due, reads and encodes, hands over. Returns whether anything
     /// moved, in which case another turn is due at once.
-    pub(super) fn turn<Q: RecordQueue>(&mut self, queue: &mut Q, reading: bool, bench: &mut Bench<'_>) -> bool {
+    pub(super) fn turn<Q: RecordQueue>(
+        &mut self,
+        queue: &mut Q,
+        reading: bool,
+        bench: &mut Bench<'_>,
+    ) -> bool {
         let mut moved = self.retry(bench);
         if reading {
             moved |= self.fill(queue, bench);
@@ -199,7 +204,12 @@ impl Poller {
 
     /// Takes pending records, run by run, into the open batch. Returns why the batch is full, if
     /// it is.
-    fn take<Q: RecordQueue>(&mut self, queue: &mut Q, now: Nanos, bench: &mut Bench<'_>) -> Option<FlushCause> {
+    fn take<Q: RecordQueue>(
+        &mut self,
+        queue: &mut Q,
+        now: Nanos,
+        bench: &mut Bench<'_>,
+    ) -> Option<FlushCause> {
         while let Some(first) = queue.pending().first() {
             let partition = first.partition();
             let run = run_length(queue.pending());

@@ -158,9 +158,6 @@ mod tests {
         let _ = rebalance.step(Nanos(0), DRAIN, |_| true);
         assert_eq!(rebalance.step(Nanos(1), DRAIN, |_| true), None, "the assignment waits");
         assert!(matches!(rebalance.step(Nanos(2), DRAIN, |_| false), Some(Step::Release { .. })));
-        assert_eq!(
-            rebalance.step(Nanos(2), DRAIN, |_| true),
-            Some(Step::Assign(vec![Partition(1)]))
-        );
+        assert_eq!(rebalance.step(Nanos(2), DRAIN, |_| true), Some(Step::Assign(vec![Partition(1)])));
     }
 }

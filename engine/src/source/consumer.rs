@@ -2,14 +2,13 @@
 //!
 //! Records go past this file: each partition's queue is forwarded to a poller's [`KafkaQueue`].
 //! What comes through here are the client's own affairs: rebalances, the answers to commits,
-//! errors, statistics.
+//! errors, statistics (see `events`; the end is in `close`).
 //!
 //! librdkafka holds back **all** of a member's partitions from the moment it announces a rebalance
 //! until the answer ([`Source::assign`] or [`Source::release`]). A long drain is therefore paid
 //! for by partitions that stay, too.
 
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
@@ -18,9 +17,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
 
 use super::commits::Committer;
-use super::context::{self, Context, Notice};
-use super::probe::{is_refusal, is_unreachable, refused, unknown_topic, unreachable};
-use super::queue::{Fault, FaultKind, KafkaQueue, list_of};
+use super::context::{self, Context};
+use super::queue::{KafkaQueue, list_of};
 use super::rebalance::{Change, Origin, Rebalances};
 use super::settings::{KafkaSettings, Wake};
 use super::start::{Found, Lookup, Pins};
@@ -28,9 +26,6 @@ use super::{CommitMode, RecordQueue, Source, SourceError, SourceEvent, SourceSta
 use crate::ids::{Offset, Partition};
 use crate::time::Clock;
 
-/// Callbacks served in one call of [`Source::serve`], at most: a flood of log lines must not keep
-/// the thread from its records.
-const SERVED_MAX: usize = 1000;
 /// How long a client may take to end if nobody called [`Source::close`].
 const DROP_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -39,23 +34,23 @@ const DROP_DEADLINE: Duration = Duration::from_secs(5);
 /// Wake-ups come for the client's affairs and for each queue, when it stops being empty. Dropping
 /// it is [`Source::close`] with 5 s.
 pub struct KafkaSource {
-    settings: KafkaSettings,
+    pub(super) settings: KafkaSettings,
     /// Before `client`: handles end before the client does.
-    queues: Vec<KafkaQueue>,
-    committer: Option<Committer>,
+    pub(super) queues: Vec<KafkaQueue>,
+    pub(super) committer: Option<Committer>,
     /// `None` once closed.
-    client: Option<Arc<BaseConsumer<Context>>>,
-    rebalances: Rebalances,
-    pins: Pins,
+    pub(super) client: Option<Arc<BaseConsumer<Context>>>,
+    pub(super) rebalances: Rebalances,
+    pub(super) pins: Pins,
     /// Asynchronous commits of the pipeline that are not answered.
-    commits_in_flight: usize,
+    pub(super) commits_in_flight: usize,
     /// An asynchronous commit that waits for a pin's answer.
-    deferred: Vec<(Partition, Offset)>,
+    pub(super) deferred: Vec<(Partition, Offset)>,
     /// The state last announced; `None` before the first.
-    state: Option<SourceState>,
+    pub(super) state: Option<SourceState>,
     /// Events made outside of `serve`, for its next call.
-    waiting: Vec<SourceEvent>,
-    wake: Wake,
+    pub(super) waiting: Vec<SourceEvent>,
+    pub(super) wake: Wake,
 }
 
 impl KafkaSource {
@@ -94,126 +89,6 @@ impl KafkaSource {
 
     fn client(&self) -> &BaseConsumer<Context> {
         self.client.as_ref().expect("the client is there until close")
-    }
-
-    /// Polls the client until it has nothing more to say.
-    fn poll(&mut self, events: &mut Vec<SourceEvent>) {
-        for _ in 0..SERVED_MAX {
-            let client = self.client.as_ref().expect("the client is there until close");
-            let before = client.context().served();
-            match client.poll(Duration::ZERO) {
-                None if client.context().served() == before => return,
-                None => {}
-                Some(Ok(message)) => {
-                    let partition = Partition(rdkafka::Message::partition(&message));
-                    self.rebalances.disown(partition);
-                    events.push(SourceEvent::Fatal(SourceError::Client {
-                        action: "reading records",
-                        reason: format!(
-                            "a record of partition {partition} came past its poller; nothing more of the \
-                             partition is committed, so that a restart reads it again"
-                        ),
-                    }));
-                }
-                Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
-                    let reason =
-                        client.client().fatal_error().map_or_else(|| code.to_string(), |(_, words)| words);
-                    events.push(SourceEvent::Fatal(SourceError::Client {
-                        action: "being a group member",
-                        reason,
-                    }));
-                }
-                // Told by the context already, with more words.
-                Some(Err(_)) => {}
-            }
-        }
-        // There may be more: come back without being woken for it.
-        (self.wake)();
-    }
-
-    fn on_notice(&mut self, notice: Notice, events: &mut Vec<SourceEvent>) {
-        match notice {
-            Notice::Assigned(partitions) => {
-                self.enter(SourceState::Connected, events);
-                self.rebalances.record_assigned(partitions);
-            }
-            Notice::Revoked { partitions, lost } => self.rebalances.record_revoked(partitions, lost),
-            Notice::Committed { refused, .. } if self.pins.is_in_flight() => {
-                if let Some(reason) = &refused {
-                    tracing::debug!(%reason, "the starting position is not committed yet");
-                }
-                self.pins.on_answer(refused.is_none());
-            }
-            Notice::Committed { offsets, refused } => {
-                self.commits_in_flight = self.commits_in_flight.saturating_sub(1);
-                if refused.is_none() && !offsets.is_empty() {
-                    self.enter(SourceState::Connected, events);
-                }
-                let error = refused.map(|reason| SourceError::Commit { reason });
-                events.push(SourceEvent::Committed { offsets, error });
-            }
-            Notice::Error { code: RDKafkaErrorCode::AllBrokersDown, .. } => {
-                self.enter(SourceState::Disconnected, events);
-            }
-            // Told again as a fatal error of the client.
-            Notice::Error { code: RDKafkaErrorCode::Fatal, .. } => {}
-            Notice::Error { code, reason } => {
-                events.push(SourceEvent::Problem(self.error(code, "talking to brokers", reason)));
-            }
-            Notice::OffsetReset(line) => {
-                events.push(SourceEvent::Problem(SourceError::OffsetLost { detail: line }));
-            }
-            Notice::Statistics(statistics) => {
-                if statistics.connected {
-                    self.enter(SourceState::Connected, events);
-                }
-                self.queues.iter_mut().for_each(KafkaQueue::look);
-                for (partition, end) in statistics.ends {
-                    if self.rebalances.owns(partition) {
-                        events.push(SourceEvent::Lag { partition, end });
-                    }
-                }
-            }
-        }
-    }
-
-    fn on_fault(&mut self, fault: Fault, events: &mut Vec<SourceEvent>) {
-        let partition = fault.partition;
-        match fault.kind {
-            FaultKind::Fetch { code, reason } => {
-                let reason = format!("partition {partition}: {reason}");
-                events.push(SourceEvent::Problem(self.error(code, "fetching", reason)));
-            }
-            FaultKind::WentBack { expected, got } => {
-                events.push(SourceEvent::Problem(SourceError::OffsetLost {
-                    detail: format!(
-                        "{}[{partition}]: offset {expected} was next, but {got} came: the log was truncated, or \
-                         the topic was made anew",
-                        self.settings.topic
-                    ),
-                }));
-                self.rebalances.record_reset(partition);
-            }
-        }
-    }
-
-    fn error(&self, code: RDKafkaErrorCode, action: &'static str, reason: String) -> SourceError {
-        use RDKafkaErrorCode as Code;
-        match code {
-            code if is_refusal(code) => refused(&self.settings, reason),
-            code if is_unreachable(code) => unreachable(&self.settings, reason),
-            Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
-                unknown_topic(&self.settings)
-            }
-            _ => SourceError::Client { action, reason },
-        }
-    }
-
-    fn enter(&mut self, state: SourceState, events: &mut Vec<SourceEvent>) {
-        if self.state != Some(state) {
-            self.state = Some(state);
-            events.push(SourceEvent::State(state));
-        }
     }
 
     fn find_starts(&self, partitions: &[Partition], origin: Origin) -> Result<Vec<Found>, SourceError> {
@@ -276,7 +151,7 @@ impl KafkaSource {
 
     /// Sends the pins, waits for their answer and sends what waited for it, so that none of it comes
     /// after, and undoes, what is committed next.
-    fn settle(&mut self, timeout: Duration) {
+    pub(super) fn settle(&mut self, timeout: Duration) {
         let clock = Clock::start();
         let deadline = clock.now() + timeout;
         let mut events = std::mem::take(&mut self.waiting);
@@ -299,66 +174,7 @@ impl KafkaSource {
         self.waiting = events;
     }
 
-    /// Ends the client: once, by `close` or by dropping.
-    fn shut_down(&mut self, deadline: Duration) {
-        if self.client.is_none() {
-            return;
-        }
-        let clock = Clock::start();
-        let end = clock.now() + deadline;
-        self.settle(deadline / 2);
-        let Some(client) = self.client.take() else { return };
-        client.context().close();
-        self.answer_what_is_left(&client);
-        client.unsubscribe();
-        while clock.now() < end && client.assignment().is_ok_and(|assignment| assignment.count() > 0) {
-            client.poll(Duration::from_millis(10));
-        }
-        self.queues.clear();
-        self.committer = None;
-        // Ending waits for brokers, without limit. It gets a thread of its own, and is left to it
-        // when time is up: the process is about to end anyway.
-        let (done, ended) = mpsc::channel();
-        let thread = std::thread::Builder::new().name("pelton-close".to_owned()).spawn(move || {
-            drop(client);
-            // Nobody listens any more if time was up.
-            let _ = done.send(());
-        });
-        let left = end.since(clock.now()).max(Duration::from_millis(100));
-        if thread.is_err() || ended.recv_timeout(left).is_err() {
-            tracing::warn!(
-                ?deadline,
-                "the Kafka client did not end in time and is abandoned; its group membership \
-                           ends with its session"
-            );
-        }
-    }
-
-    /// Answers what was announced and never answered: the client does not go on without.
-    fn answer_what_is_left(&mut self, client: &BaseConsumer<Context>) {
-        for notice in client.context().take() {
-            match notice {
-                Notice::Assigned(partitions) => self.rebalances.record_assigned(partitions),
-                Notice::Revoked { partitions, lost } => self.rebalances.record_revoked(partitions, lost),
-                _ => {}
-            }
-        }
-        while let Some((change, origin)) = self.rebalances.first() {
-            if origin == Origin::Group {
-                let (assigned, partitions) = match change {
-                    Change::Assigned(partitions) => (true, partitions),
-                    Change::Revoked { partitions, .. } => (false, partitions),
-                };
-                let list = self.list(partitions);
-                if let Err(error) = context::answer(client, assigned, &list) {
-                    tracing::debug!(%error, assigned, "last answer to a rebalance");
-                }
-            }
-            self.rebalances.answered();
-        }
-    }
-
-    fn list(&self, partitions: &[Partition]) -> TopicPartitionList {
+    pub(super) fn list(&self, partitions: &[Partition]) -> TopicPartitionList {
         list_of(&self.settings.topic, partitions.iter().map(|one| (*one, KafkaOffset::Invalid)))
     }
 }
@@ -395,11 +211,7 @@ impl Source for KafkaSource {
         &mut self.queues[poller]
     }
 
-    fn assign(
-        &mut self,
-        routes: &[(Partition, usize)],
-        starts: &mut Vec<Start>,
-    ) -> Result<(), SourceError> {
+    fn assign(&mut self, routes: &[(Partition, usize)], starts: &mut Vec<Start>) -> Result<(), SourceError> {
         const ACTION: &str = "taking partitions";
         let Some((Change::Assigned(partitions), origin)) = self.rebalances.open() else {
             return Err(no_change_open(ACTION));

@@ -13,6 +13,8 @@ use crate::ids::{Offset, Partition};
 use crate::record::Record;
 
 #[cfg(feature = "kafka")]
+mod close;
+#[cfg(feature = "kafka")]
 mod commits;
 #[cfg(feature = "kafka")]
 pub mod consumer;
@@ -20,6 +22,8 @@ pub mod consumer;
 mod context;
 #[cfg(feature = "kafka")]
 pub mod embedded;
+#[cfg(feature = "kafka")]
+mod events;
 #[cfg(feature = "kafka")]
 mod message;
 #[cfg(feature = "kafka")]
@@ -89,11 +93,7 @@ pub trait Source: Send + Sized {
     /// # Errors
     /// If the offsets cannot be found in time, or the client refuses. The partitions are then not
     /// being read and the event is still open: call again, after serving.
-    fn assign(
-        &mut self,
-        routes: &[(Partition, usize)],
-        starts: &mut Vec<Start>,
-    ) -> Result<(), SourceError>;
+    fn assign(&mut self, routes: &[(Partition, usize)], starts: &mut Vec<Start>) -> Result<(), SourceError>;
 
     /// Answers [`SourceEvent::Revoked`], after the drain and the last commit: lets the partitions
     /// go to other members of the group.

@@ -52,6 +52,8 @@ pub fn probe(settings: &KafkaSettings, timeout: Duration) -> Result<Vec<Partitio
         if left.is_zero() {
             return Err(if heard == NO_TOPIC {
                 unknown_topic(settings)
+            } else if was_hung_up_on(&heard) {
+                refused(settings, heard)
             } else {
                 unreachable(
                     settings,
@@ -92,6 +94,12 @@ pub fn probe(settings: &KafkaSettings, timeout: Duration) -> Result<Vec<Partitio
             }
         }
     }
+}
+
+/// Whether the broker took the connection and then closed it before this client was let in. It may
+/// have been busy, so it is asked again; but a listener of another protocol does just that.
+fn was_hung_up_on(reason: &str) -> bool {
+    reason.contains("state SSL_HANDSHAKE") || reason.contains("state AUTH")
 }
 
 const NO_TOPIC: &str = "the topic has no partitions";
