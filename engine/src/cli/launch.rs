@@ -37,7 +37,7 @@ enum LaunchError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error("metrics_address {address}: {reason}; give another ip:port, or off")]
-    Metrics { address: std::net::SocketAddr, reason: std::io::Error },
+    Metrics { address: String, reason: std::io::Error },
     #[error("signing = always: no AWS credentials were found; set AWS_ACCESS_KEY_ID and \
              AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or use signing = auto")]
     Unsigned,
@@ -75,7 +75,10 @@ fn run(mapping: &Mapping, options: &RunOptions) -> Result<ExitCode, LaunchError>
         None,
         options.clock,
     )?;
-    metrics(mapping, &engine)?;
+    let address = mapping.engine.metrics_address;
+    engine.runtime().block_on(prometheus::start(&mapping.engine, engine.counters())).map_err(|reason| {
+        LaunchError::Metrics { address: address.map(|address| address.to_string()).unwrap_or_default(), reason }
+    })?;
     let signals = engine.runtime().clone().block_on(watch(&engine, options))?;
     Ok(drain(engine, signals))
 }
@@ -151,26 +154,6 @@ impl Signals {
     }
 }
 
-/// Serves metrics. An address that nobody asked for and somebody else has is done without.
-fn metrics(mapping: &Mapping, engine: &EngineHandle) -> Result<(), LaunchError> {
-    let Some(address) = mapping.engine.metrics_address else { return Ok(()) };
-    let bound = engine.runtime().block_on(prometheus::bind(address)).and_then(|listener| {
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    });
-    match bound {
-        Ok((listener, address)) => {
-            engine.runtime().spawn(prometheus::serve(listener, Arc::clone(engine.counters())));
-            tracing::info!("metrics: http://{address}/metrics");
-        }
-        Err(reason) if mapping.engine.metrics_address_given => {
-            return Err(LaunchError::Metrics { address, reason });
-        }
-        Err(reason) => tracing::warn!("no metrics: {address}: {reason}"),
-    }
-    Ok(())
-}
-
 fn invoker(mapping: &Mapping) -> Result<LambdaInvoker, LaunchError> {
     let settings = LambdaSettings {
         endpoint: Some(mapping.function_endpoint.url().to_owned()),
@@ -244,7 +227,10 @@ fn kafka_settings(mapping: &Mapping) -> KafkaSettings {
     }
     .with("fetch.max.bytes", &division.fetch_bytes_per_thread.to_string())
     .with("fetch.message.max.bytes", &division.fetch_bytes_per_partition.to_string());
-    for property in mapping.connection_properties().iter().chain(&mapping.engine.librdkafka) {
+    let connection = mapping.connection_properties();
+    // The servers have a field of their own.
+    let connection = connection.iter().filter(|property| property.name() != "bootstrap.servers");
+    for property in connection.chain(&mapping.engine.librdkafka) {
         settings = settings.with(property.name(), property.reveal());
     }
     settings

@@ -21,7 +21,7 @@ pub(super) fn filter(engine: &EngineOptions) -> Result<EnvFilter, String> {
     }
     match std::env::var("RUST_LOG") {
         Ok(directives) if !directives.is_empty() => EnvFilter::try_new(&directives).map_err(|error| {
-            format!("$RUST_LOG: found {directives} ({error}); allowed: directives such as info; correct or unset it")
+            format!("$RUST_LOG: found {directives} ({error}); allowed: directives such as info; correct it")
         }),
         _ => Ok(EnvFilter::new("info")),
     }

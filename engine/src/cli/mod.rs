@@ -38,7 +38,10 @@ pub fn main(start: impl FnOnce(Mapping, RunOptions) -> ExitCode) -> ExitCode {
 pub fn command() -> Command {
     Command::new("pelton")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("A Lambda-compatible Kafka event source mapping: records in batches to a function, offsets after success")
+        .about(
+            "A Lambda-compatible Kafka event source mapping: \
+             records in batches to a function, offsets after success",
+        )
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(run_command())
@@ -49,8 +52,8 @@ fn run_command() -> Command {
     Command::new("run")
         .about("Read a topic, invoke a function with batches of its records, commit what it took")
         .after_help(
-            "Every setting may also stand in the file, with _ for -: those from \"Engine\" on in the table [engine].\n\
-             Flags win over the file. The names and ranges are those of AWS's event source mappings.",
+            "Every setting may also stand in the file, with _ for -: those from \"Engine\" on in the table \
+             [engine].\nFlags win over the file. The names and ranges are those of AWS's mappings.",
         )
         .after_long_help(EXAMPLE)
         .arg(

@@ -59,7 +59,8 @@ fn read(path: &Path) -> Result<String, String> {
         let limit = FILE_BYTES_MAX;
         let path = path.display();
         format!(
-            "--config: found {path} ({reason}); allowed: a readable TOML file of at most {limit} bytes; correct the path"
+            "--config: found {path} ({reason}); allowed: a readable TOML file of at most {limit} bytes; \
+             correct the path"
         )
     };
     let text = path.to_str().ok_or_else(|| complaint("not a UTF-8 path"))?;

@@ -22,7 +22,7 @@ pub fn explain(mapping: &Mapping, origins: &Origins) -> String {
         }
         let derived = || mapping.derived.get(path.as_str()).cloned().map_or(Origin::Default, Origin::Derived);
         let origin = origins.of(&path).unwrap_or_else(derived);
-        line(&mut text, format_args!("  {:<29} {value:<32} {origin}", setting.name));
+        line(&mut text, format_args!("  {:<29} {value:<32} ({origin})", setting.name));
     }
     consequences(&mut text, mapping);
     text
@@ -58,8 +58,9 @@ fn consequences(text: &mut String, mapping: &Mapping) {
             mib(division.reserve_bytes)
         ),
     );
-    line(text, format_args!("\nKafka client"));
-    for property in mapping.connection_properties().iter().chain(&mapping.engine.librdkafka) {
+    line(text, format_args!("\nProperties of librdkafka"));
+    let (connection, memory) = (mapping.connection_properties(), mapping.memory_properties());
+    for property in connection.iter().chain(&memory).chain(&mapping.engine.librdkafka) {
         line(text, format_args!("  {property}"));
     }
     if !mapping.notes.is_empty() {

@@ -17,7 +17,8 @@ pub struct Function {
 impl Function {
     /// Reads AWS's `FunctionName`; `None` if it is none.
     ///
-    /// AWS: `(arn:(aws[a-zA-Z-]*)?:lambda:)?((region):)?(\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\$LATEST|[a-zA-Z0-9-_]+))?`
+    /// AWS: `(arn:(aws[a-zA-Z-]*)?:lambda:)?((region):)?(\d{12}:)?(function:)?([a-zA-Z0-9-_]+)`
+    /// and `(:(\$LATEST|[a-zA-Z0-9-_]+))?`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if !FUNCTION_CHARS.contains(&text.chars().count()) {
             return None;

@@ -225,6 +225,13 @@ impl Mapping {
         properties::connection(&self.bootstrap(), self.security_protocol(), &self.source_access)
     }
 
+    /// The client's properties that keep it within its part of the memory budget, for clients whose
+    /// partitions are forwarded to one queue per poller.
+    #[must_use]
+    pub fn memory_properties(&self) -> Vec<Property> {
+        properties::memory(&self.division)
+    }
+
     /// How the memory budget is divided. Never more than [`EngineOptions::memory_budget`] in all.
     #[must_use]
     pub fn division(&self) -> MemoryDivision {

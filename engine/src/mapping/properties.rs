@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::access::{Authentication, SourceAccess};
+use super::memory::MemoryDivision;
 use super::problem::Problem;
 use super::value::Properties;
 
@@ -142,6 +143,21 @@ pub(super) fn connection(
         Authentication::OAuthBearer(_) => set("sasl.mechanisms", "OAUTHBEARER"),
     }
     properties
+}
+
+/// The properties that keep a client within its part of the memory budget.
+pub(super) fn memory(division: &MemoryDivision) -> Vec<Property> {
+    // The client counts kilobytes of 1,000 bytes.
+    let kbytes = division.prefetch_bytes_per_poller / 1_000;
+    [
+        ("queued.max.messages.kbytes", kbytes),
+        ("queued.min.messages", division.prefetch_records_per_poller),
+        ("fetch.max.bytes", division.fetch_bytes_per_thread),
+        ("fetch.message.max.bytes", division.fetch_bytes_per_partition),
+    ]
+    .into_iter()
+    .map(|(name, value)| Property::new(name, value.to_string()))
+    .collect()
 }
 
 /// librdkafka's properties that no override may touch, and whose they are.

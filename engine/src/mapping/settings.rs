@@ -38,7 +38,7 @@ macro_rules! settings {
         pub struct $table {$($(
             $(#[doc = $doc])+
             #[doc = ""]
-            #[doc = concat!("Allowed: ", $allowed, ".")]
+            #[doc = concat!("Allowed: `", $allowed, "`")]
             pub $name: Option<$kind>,
         )+)+}
 
@@ -101,7 +101,8 @@ settings! {
     event_source_arn: Text, "ARN", "arn:aws:kafka:REGION:ACCOUNT:cluster/...; default none (self-managed)";
     /// The consumer group, which keeps the position between runs and divides the partitions
     /// between processes. AWS: `ConsumerGroupId` (there the default is the mapping's UUID).
-    consumer_group_id: Text, "ID", "1 to 200 of a-z A-Z 0-9 space - / * : _ + = . @; default pelton-FUNCTION-TOPIC";
+    consumer_group_id: Text, "ID",
+        "1 to 200 of a-z A-Z 0-9 space - / * : _ + = . @; default pelton-FUNCTION-TOPIC";
     /// Where to begin in a partition for which the group has committed nothing yet.
     /// AWS: `StartingPosition`.
     starting_position: Text, "POSITION", "TRIM_HORIZON, LATEST or AT_TIMESTAMP; default TRIM_HORIZON";
@@ -118,16 +119,20 @@ settings! {
     /// previous invocation of its poller completed.
     /// Longer windows fill batches and raise record age by up to this much. 0 sends what there is
     /// as soon as the poller is free. AWS: `MaximumBatchingWindowInSeconds` (whole seconds there).
-    maximum_batching_window: Span, "TIME", "0s to 300s, such as 500ms or 2s, a bare number is seconds; default 500ms";
+    maximum_batching_window: Span, "TIME",
+        "0s to 300s, such as 500ms or 2s, a bare number is seconds; default 500ms";
 
     in "Function":
     /// The function to invoke: a name, a partial or a full ARN, with a version or alias if wanted.
     /// AWS: `FunctionName`.
-    function: Text, "NAME", "a function's name (1 to 64 characters) or ARN (at most 256), optionally :QUALIFIER";
+    function: Text, "NAME",
+        "a function's name (1 to 64 characters) or ARN (at most 256), optionally :QUALIFIER";
     /// Where the Lambda Invoke API is served: a local runtime, a VPC endpoint.
-    function_endpoint: Text, "URL", "http://host[:port][/path] or https://...; default https://lambda.REGION.amazonaws.com";
+    function_endpoint: Text, "URL",
+        "http://host[:port][/path] or https://...; default https://lambda.REGION.amazonaws.com";
     /// The function's region.
-    region: Text, "REGION", "such as eu-central-1; default that of the function's ARN, then $AWS_REGION, $AWS_DEFAULT_REGION";
+    region: Text, "REGION",
+        "such as eu-central-1; default that of the function's ARN, then $AWS_REGION, $AWS_DEFAULT_REGION";
 
     in "Access to the cluster":
     /// How to authenticate to the brokers, as AWS's types with where each secret lies.
@@ -135,7 +140,8 @@ settings! {
     /// variable (`env:NAME`) or a file (`file:/path`). Without any: no TLS, no authentication.
     /// AWS: `SourceAccessConfigurations`.
     source_access: Accesses, "TYPE=URI",
-        "at most 23 of TYPE=URI, such as SASL_SCRAM_512_AUTH=env:KAFKA_SECRET or SERVER_ROOT_CA_CERTIFICATE=file:/etc/ca.pem; default none";
+        "at most 23 of TYPE=URI, such as SASL_SCRAM_512_AUTH=env:KAFKA_SECRET or \
+         SERVER_ROOT_CA_CERTIFICATE=file:/etc/ca.pem; default none";
 }
 
 settings! {

@@ -232,7 +232,7 @@ fn a_memory_budget_that_is_too_small_says_what_would_be_enough() {
     let problems = Lab::default().problems("[engine]\npollers = 1000");
     assert!(problems.contains("engine.memory_budget: found 256MiB; allowed: at least"), "{problems}");
     assert!(
-        problems.contains("for 1000 pollers in 1 threads with events of up to 6291455 bytes"),
+        problems.contains("for 1000 pollers in 1 thread with events of up to 6291455 bytes"),
         "{problems}"
     );
     let enough = problems.split("or lower engine.pollers to ").nth(1).expect("a remedy").trim();
@@ -241,6 +241,22 @@ fn a_memory_budget_that_is_too_small_says_what_would_be_enough() {
     assert!(tiny.contains("raise it, or lower engine.threads or engine.payload_bytes_max"), "{tiny}");
     let idle = Lab::default().problems("[engine]\nthreads = 6");
     assert!(idle.contains("engine.threads: found 6 with 5 pollers"), "{idle}");
+}
+
+#[test]
+fn the_client_is_kept_within_its_part_of_the_budget() {
+    let mapping = Lab::default().mapping("");
+    let division = mapping.division();
+    assert!(division.total() <= mapping.engine.memory_budget);
+    let properties = mapping.memory_properties();
+    let of = |name: &str| {
+        let property = properties.iter().find(|property| property.name() == name).expect(name);
+        property.reveal().parse::<u64>().expect("a number")
+    };
+    assert!(of("queued.max.messages.kbytes") * 1_000 <= division.prefetch_bytes_per_poller);
+    assert_eq!(of("queued.min.messages"), division.prefetch_records_per_poller);
+    assert!(of("fetch.max.bytes") >= 1_000_000, "librdkafka wants at least message.max.bytes");
+    assert!(of("fetch.message.max.bytes") <= of("fetch.max.bytes"));
 }
 
 #[test]
@@ -299,11 +315,11 @@ fn explaining_shows_each_value_with_its_origin() {
         let line = text.lines().find(|line| line.trim_start().starts_with(&format!("{name} "))).expect(name);
         line.split_whitespace().collect()
     };
-    assert_eq!(row("batch_size"), ["batch_size", "500", "flag"]);
-    assert_eq!(row("topics"), ["topics", "orders", "pelton.toml"]);
-    assert_eq!(row("maximum_batching_window"), ["maximum_batching_window", "500ms", "default"]);
-    assert_eq!(row("consumer_group_id")[2..].join(" "), "default, from function and topic");
-    assert_eq!(row("source_access"), ["source_access", "BASIC_AUTH=env:LOGIN", "pelton.toml"]);
+    assert_eq!(row("batch_size"), ["batch_size", "500", "(flag)"]);
+    assert_eq!(row("topics"), ["topics", "orders", "(pelton.toml)"]);
+    assert_eq!(row("maximum_batching_window"), ["maximum_batching_window", "500ms", "(default)"]);
+    assert_eq!(row("consumer_group_id")[2..].join(" "), "(default, from function and topic)");
+    assert_eq!(row("source_access"), ["source_access", "BASIC_AUTH=env:LOGIN", "(pelton.toml)"]);
     assert!(
         text.contains("sasl.password = (hidden)") && text.contains("security.protocol = SASL_SSL"),
         "{text}"

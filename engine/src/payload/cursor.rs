@@ -7,42 +7,86 @@
 #![expect(clippy::multiple_unsafe_ops_per_block, reason = "the same bound covers the stores of a text")]
 
 use super::base64::base64_len;
-use super::escape;
+use super::headers::{header_len_exact, header_len_max};
 use super::kernel::{Kernel, SPILL_BYTES};
 use super::stamp::{KEY_BYTES, Stamp};
 use super::template::Template;
 use crate::record::Header;
 use std::marker::PhantomData;
+use std::ptr::NonNull;
 
-/// A position in a buffer that only moves forward.
-#[derive(Debug)]
+/// A position in a buffer that only moves forward. A copy is a mark to go back to.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Cursor<'b> {
     at: *mut u8,
-    start: *mut u8,
-    room: usize,
-    buffer: PhantomData<&'b mut [u8]>,
+    limit: *mut u8,
+    buffer: PhantomData<&'b [u8]>,
 }
 
-/// What a record has besides headers.
+/// What a record has besides headers, and how long that becomes.
 pub(super) struct Body<'r> {
-    pub(super) offset: i64,
-    pub(super) timestamp_ms: i64,
-    pub(super) key: Option<&'r [u8]>,
-    pub(super) value: Option<&'r [u8]>,
+    offset: i64,
+    timestamp_ms: i64,
+    key: Option<Part<'r>>,
+    value: Option<Part<'r>>,
 }
 
-impl Body<'_> {
+/// Bytes and the length of their base64.
+#[derive(Clone, Copy)]
+struct Part<'r> {
+    bytes: &'r [u8],
+    len: usize,
+}
+
+impl<'r> Part<'r> {
+    #[inline(always)]
+    fn new(bytes: &'r [u8]) -> Self {
+        Self { bytes, len: base64_len(bytes.len()) }
+    }
+}
+
+impl<'r> Body<'r> {
+    #[inline(always)]
+    pub(super) fn new(
+        offset: i64,
+        timestamp_ms: i64,
+        key: Option<&'r [u8]>,
+        value: Option<&'r [u8]>,
+    ) -> Self {
+        Self { offset, timestamp_ms, key: key.map(Part::new), value: value.map(Part::new) }
+    }
+
     /// The exact size of the record up to its headers, with a stamp that fits it.
     #[inline(always)]
     pub(super) fn len(&self, stamp: &Stamp) -> usize {
         stamp.outside()
             + stamp.len()
-            + self.key.map_or(0, |key| KEY_BYTES + base64_len(key.len()) + 1)
-            + self.value.map_or(0, |value| VALUE.len() + base64_len(value.len()) + 1)
+            + self.key.map_or(0, |key| KEY_BYTES + key.len + 1)
+            + self.value.map_or(0, |value| VALUE.len + value.len + 1)
     }
 }
 
-const VALUE: &[u8; 10] = br#","value":""#;
+/// A text of up to 16 bytes, put by one store.
+pub(super) struct Word {
+    bytes: [u8; 16],
+    len: usize,
+}
+
+impl Word {
+    /// # Panics
+    /// At compile time, if `text` is longer than 16 bytes.
+    pub(super) const fn new(text: &str) -> Self {
+        let mut bytes = [0; 16];
+        let mut at = 0;
+        while at < text.len() {
+            bytes[at] = text.as_bytes()[at];
+            at += 1;
+        }
+        Self { bytes, len: text.len() }
+    }
+}
+
+const VALUE: Word = Word::new(r#","value":""#);
 
 impl<'b> Cursor<'b> {
     /// A cursor at the beginning of `buffer` that may put `room` bytes.
@@ -55,33 +99,49 @@ impl<'b> Cursor<'b> {
             room.saturating_add(SPILL_BYTES) <= buffer.len(),
             "the buffer has room, and slack for wide stores"
         );
-        let start = buffer.as_mut_ptr();
-        Self { at: start, start, room, buffer: PhantomData }
+        let at = buffer.as_mut_ptr();
+        // SAFETY: within the buffer.
+        Self { at, limit: unsafe { at.add(room) }, buffer: PhantomData }
     }
 
-    /// Bytes put so far.
+    /// Bytes put since the cursor stood at `mark`.
     #[inline(always)]
-    pub(super) fn written(&self) -> usize {
-        self.at.addr() - self.start.addr()
+    pub(super) fn since(&self, mark: Self) -> usize {
+        self.at.addr() - mark.at.addr()
     }
 
     /// Bytes that may still be put.
     #[inline(always)]
     pub(super) fn left(&self) -> usize {
-        self.room - self.written()
+        self.limit.addr() - self.at.addr()
     }
 
     /// Puts `text`.
     ///
     /// # Safety
-    /// There are `N` bytes [`left`](Self::left).
+    /// There are so many bytes [`left`](Self::left).
     #[inline(always)]
-    pub(super) unsafe fn put<const N: usize>(&mut self, text: &[u8; N]) {
-        debug_assert!(N <= self.left());
-        // SAFETY: the caller promises the room, so store and advance stay within the buffer.
+    pub(super) unsafe fn put(&mut self, text: &Word) {
+        debug_assert!(text.len <= self.left());
+        // SAFETY: the caller promises the room; what spills is in the buffer's slack.
         unsafe {
-            self.at.cast::<[u8; N]>().write_unaligned(*text);
-            self.at = self.at.add(N);
+            self.at.cast::<[u8; 16]>().write_unaligned(text.bytes);
+            self.at = self.at.add(text.len);
+        }
+    }
+
+    /// Puts base64 and the quote that ends it.
+    ///
+    /// # Safety
+    /// There is room for that; the CPU has the features of `K`'s tier.
+    #[inline(always)]
+    unsafe fn put_quoted<K: Kernel>(&mut self, part: Part<'_>) {
+        debug_assert!(part.len < self.left());
+        // SAFETY: the caller promises the room.
+        unsafe {
+            self.at = K::base64(part.bytes, part.len, self.at);
+            self.at.write(b'"');
+            self.at = self.at.add(1);
         }
     }
 
@@ -96,93 +156,94 @@ impl<'b> Cursor<'b> {
         debug_assert!(body.len(stamp) <= self.left());
         if stamp.outside() > 0 {
             // SAFETY: part of the body's length.
-            unsafe { self.put_slice(&template.prefix()[..stamp.outside()]) };
+            self.at = unsafe { put_slice(stamp.outside_text(template), self.at) };
         }
         let stamp_len = stamp.len() + if body.key.is_some() { KEY_BYTES } else { 0 };
         // SAFETY: the stamp is part of the body's length, and its digits end within it. The digits
         // are stored after the stamp and before anything behind it.
         unsafe {
             let end = K::stamp(stamp.text(), stamp_len, self.at);
-            for (at, digits) in stamp.digits(body.offset, body.timestamp_ms) {
-                self.at.add(at).cast::<u64>().write_unaligned(digits.to_le());
+            let (places, digits) = stamp.digits::<K>(body.offset, body.timestamp_ms);
+            for (place, digits) in places.into_iter().zip(digits) {
+                self.at.add(place).cast::<u64>().write_unaligned(digits.to_le());
             }
             self.at = end;
         }
         if let Some(key) = body.key {
-            // SAFETY: part of the body's length.
-            unsafe {
-                self.at = K::base64(key, self.at);
-                self.put(b"\"");
-            }
+            // SAFETY: part of the body's length; what stands before it ended the stamp.
+            unsafe { self.put_quoted::<K>(key) };
         }
         if let Some(value) = body.value {
             // SAFETY: part of the body's length.
             unsafe {
-                self.put(VALUE);
-                self.at = K::base64(value, self.at);
-                self.put(b"\"");
+                self.put(&VALUE);
+                self.put_quoted::<K>(value);
             }
         }
     }
 
-    /// Puts `{"name":[…]},`: the comma is there for the next header, or for
-    /// [`end_headers`](Self::end_headers).
+    /// Puts the headers and what ends the record behind `"headers":[`, if they surely fit: by an
+    /// upper bound for each header, or by its `exact` size. Otherwise what was put does not count.
     ///
     /// # Safety
-    /// There is room [`left`](Self::left) for the header and two bytes more; the CPU has the
-    /// features of `K`'s tier.
+    /// There are two bytes [`left`](Self::left); the CPU has the features of `K`'s tier.
     #[inline(always)]
-    pub(super) unsafe fn put_header<K: Kernel>(&mut self, header: &Header<'_>) {
-        // SAFETY: all of this is the header and one byte more; the kernels' spill is the buffer's
-        // slack. `numbers` leaves a comma, which the bracket replaces, unless there are none.
-        unsafe {
-            self.put(b"{\"");
-            match K::plain(header.name, self.at) {
-                Some(end) => self.at = end,
-                None => self.put_escaped(header.name),
-            }
-            self.put(b"\":[");
-            if let Some(value) = header.value
-                && !value.is_empty()
-            {
-                self.at = K::numbers(value, self.at).sub(1);
-            }
-            self.put(b"]},");
-        }
+    pub(super) unsafe fn put_headers<'h, K: Kernel>(
+        self,
+        headers: impl Iterator<Item = Header<'h>>,
+        exact: bool,
+    ) -> Option<Self> {
+        // Through registers: a cursor that is handed over in memory is stored in words and loaded
+        // at once by wider moves, which wait for the stores.
+        // SAFETY: the conditions are the same.
+        let end = unsafe { K::headers(headers, self.at, self.left(), exact) }?;
+        Some(Self { at: end.as_ptr(), ..self })
     }
+}
 
-    /// Replaces the last header's comma by `]}`.
-    ///
-    /// # Safety
-    /// The last thing put is a header.
-    #[inline(always)]
-    pub(super) unsafe fn end_headers(&mut self) {
-        // SAFETY: the comma is there, and a header leaves room for one byte behind it.
-        unsafe {
-            self.at = self.at.sub(1);
-            self.put(b"]}");
+/// See [`Cursor::put_headers`]: this is its loop, for a tier to compile with its features. `left`
+/// bytes may be put at `at`.
+///
+/// # Safety
+/// As for [`Kernel::headers`].
+#[inline(always)]
+pub(super) unsafe fn put_headers<'h, K: Kernel>(
+    headers: impl Iterator<Item = Header<'h>>,
+    at: *mut u8,
+    left: usize,
+    exact: bool,
+) -> Option<NonNull<u8>> {
+    let limit = at.addr() + left;
+    let mut end = at;
+    for header in headers {
+        let bytes = if exact { header_len_exact(&header) } else { header_len_max(&header) };
+        if limit - end.addr() < bytes + "]}".len() {
+            return None;
         }
+        // SAFETY: the header and the comma behind it are less than what was just asked for; the
+        // caller promises the features.
+        end = unsafe { K::header(header.name, header.value.unwrap_or_default(), end) };
     }
-
-    /// Out of line, because names that need it are rare.
-    ///
-    /// # Safety
-    /// There is room for the escaped text.
-    #[cold]
-    #[inline(never)]
-    unsafe fn put_escaped(&mut self, text: &[u8]) {
-        // SAFETY: the pieces together are the escaped text.
-        escape::pieces(text, |piece| unsafe { self.put_slice(piece) });
+    // The bracket takes the place of the last header's comma.
+    let comma = usize::from(end != at);
+    // SAFETY: the comma is there, and two bytes behind the header's text have room, as was asked.
+    unsafe {
+        let bracket = end.sub(comma);
+        bracket.cast::<[u8; 2]>().write_unaligned(*b"]}");
+        NonNull::new(bracket.add(2))
     }
+}
 
-    /// # Safety
-    /// There are `text.len()` bytes [`left`](Self::left).
-    unsafe fn put_slice(&mut self, text: &[u8]) {
-        debug_assert!(text.len() <= self.left());
-        // SAFETY: the caller promises the room; `text` is not in the buffer, which is borrowed.
-        unsafe {
-            self.at.copy_from_nonoverlapping(text.as_ptr(), text.len());
-            self.at = self.at.add(text.len());
-        }
+/// Out of line, because no name nor topic of ordinary kind needs it.
+///
+/// # Safety
+/// There are `text.len()` bytes of room at `at`.
+#[cold]
+#[inline(never)]
+pub(super) unsafe fn put_slice(text: &[u8], at: *mut u8) -> *mut u8 {
+    // SAFETY: the caller promises the room; `text` is not in the buffer, which is borrowed.
+    unsafe {
+        at.copy_from_nonoverlapping(text.as_ptr(), text.len());
+        at.add(text.len())
     }
 }

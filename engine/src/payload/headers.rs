@@ -1,7 +1,24 @@
 //! Header values: arrays of **signed** decimal bytes, as Java's `byte` is signed.
 
+use super::cursor::put_slice;
+use super::escape::{self, ESCAPED_BYTES_MAX, escaped_len};
+use crate::record::Header;
+
 /// The most bytes that one byte of a value can become: `-128,`.
 pub(crate) const NUMBER_BYTES_MAX: usize = 5;
+
+/// A header's `{"name":[…]}`.
+pub(super) fn header_len_exact(header: &Header<'_>) -> usize {
+    r#"{"":[]}"#.len() + escaped_len(header.name) + header.value.map_or(0, numbers_len)
+}
+
+/// The most that [`header_len_exact`] can be.
+#[inline(always)]
+pub(super) fn header_len_max(header: &Header<'_>) -> usize {
+    r#"{"":[]}"#.len()
+        + ESCAPED_BYTES_MAX * header.name.len()
+        + NUMBER_BYTES_MAX * header.value.map_or(0, <[u8]>::len)
+}
 
 /// How many bytes `value` takes between its brackets: `[`…`]` excluded, commas included.
 pub(crate) fn numbers_len(value: &[u8]) -> usize {
@@ -52,6 +69,55 @@ const fn number_entry(byte: u8) -> u64 {
     text |= ((b'0' + magnitude % 10) as u64) << (8 * len);
     text |= (b',' as u64) << (8 * (len + 1));
     text | (len as u64 + 2) << 56
+}
+
+/// Puts `{"name":[…]},` at `to` and returns its end. `plain` copies a name that needs no escaping;
+/// `numbers` puts each byte's number with a comma after it.
+///
+/// # Safety
+/// The header's text, and [`SPILL_BYTES`](super::kernel::SPILL_BYTES) behind it, are valid for
+/// writes; `plain` and `numbers` write their text there and spill less than that.
+#[expect(unsafe_code, reason = "part of the kernels")]
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "the header's bound covers all its stores")]
+#[inline(always)]
+pub(super) unsafe fn put_header(
+    name: &[u8],
+    value: &[u8],
+    mut to: *mut u8,
+    plain: impl Fn(&[u8], *mut u8) -> Option<*mut u8>,
+    numbers: impl Fn(&[u8], *mut u8) -> *mut u8,
+) -> *mut u8 {
+    // SAFETY: each store is part of the header's text or spills less than eight bytes.
+    unsafe {
+        to.cast::<[u8; 2]>().write_unaligned(*b"{\"");
+        to = to.add(2);
+        to = plain(name, to).unwrap_or_else(|| put_escaped(name, to));
+        to.cast::<[u8; 4]>().write_unaligned(*b"\":[ ");
+        to = to.add(3);
+        if !value.is_empty() {
+            // The bracket takes the place of the last number's comma.
+            to = numbers(value, to).sub(1);
+        }
+        to.cast::<[u8; 4]>().write_unaligned(*b"]}, ");
+        to.add(3)
+    }
+}
+
+/// Names that need escaping, or are longer than ordinary. Out of line, because they are rare.
+///
+/// # Safety
+/// There is room at `to` for the escaped text.
+#[expect(unsafe_code, reason = "part of the kernels")]
+#[cold]
+#[inline(never)]
+unsafe fn put_escaped(text: &[u8], mut to: *mut u8) -> *mut u8 {
+    // SAFETY: the conditions are the same.
+    if let Some(end) = unsafe { super::base64::portable::plain(text, to) } {
+        return end;
+    }
+    // SAFETY: the pieces together are the escaped text.
+    escape::pieces(text, |piece| to = unsafe { put_slice(piece, to) });
+    to
 }
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
 //! What each tier provides to the writer's one loop.
 
+use super::decimal::eight_digits;
+use crate::record::Header;
+use std::ptr::NonNull;
+
 /// The routines of a tier. The loop in `writer` is compiled once for each.
 ///
 /// # Safety
@@ -12,31 +16,47 @@
 ///   [`SPILL_BYTES`] more.
 #[expect(unsafe_code, reason = "the routines write through raw pointers, with room checked by their caller")]
 pub(super) unsafe trait Kernel {
-    /// Standard base64 with padding: [`base64_len`](super::base64::base64_len) bytes.
+    /// Standard base64 with padding.
     ///
     /// # Safety
-    /// As for the trait.
-    unsafe fn base64(src: &[u8], dst: *mut u8) -> *mut u8;
+    /// As for the trait; `len` is [`base64_len`](super::base64::base64_len) of `src`'s.
+    unsafe fn base64(src: &[u8], len: usize, dst: *mut u8) -> *mut u8;
 
-    /// Every byte as a signed decimal number and a comma: up to
-    /// [`NUMBER_BYTES_MAX`](super::headers::NUMBER_BYTES_MAX) bytes for each.
+    /// All headers of a record and what ends it; returns the end, or `None` if they may not fit in
+    /// `left` bytes. A routine of its own so that a tier can compile it apart, with its features,
+    /// from [`put_headers`](super::cursor::put_headers): the loop over records without headers
+    /// stays small.
     ///
     /// # Safety
-    /// As for the trait.
-    unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8;
+    /// As for the trait; `left` is at least two.
+    unsafe fn headers<'h>(
+        headers: impl Iterator<Item = Header<'h>>,
+        at: *mut u8,
+        left: usize,
+        exact: bool,
+    ) -> Option<NonNull<u8>>;
 
-    /// Copies `src` if it needs no escaping in JSON; `None` if it does, or if this cannot tell
-    /// cheaply. What was written then does not count.
+    /// `{"name":[…]},` with the name escaped and every byte of the value as a signed number.
     ///
     /// # Safety
     /// As for the trait.
-    unsafe fn plain(src: &[u8], dst: *mut u8) -> Option<*mut u8>;
+    unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8;
 
     /// Copies the first `len` bytes of `text`.
     ///
     /// # Safety
     /// As for the trait; `len` is at most [`STAMP_BYTES_MAX`].
     unsafe fn stamp(text: &StampText, len: usize, dst: *mut u8) -> *mut u8;
+
+    /// Two numbers below [`EIGHT_DIGITS`](super::decimal::EIGHT_DIGITS) as
+    /// [`eight_digits`](super::decimal::eight_digits) each.
+    ///
+    /// # Safety
+    /// The CPU has the tier's features.
+    #[inline(always)]
+    unsafe fn digits(numbers: [u64; 2]) -> [u64; 2] {
+        numbers.map(eight_digits)
+    }
 }
 
 /// How far behind the end of its text a routine may write.

@@ -13,6 +13,8 @@ mod decimal;
 mod envelope;
 mod escape;
 mod headers;
+#[cfg(feature = "internals")]
+pub mod internals;
 mod kernel;
 mod pool;
 pub mod reference;
@@ -20,6 +22,8 @@ pub mod reference;
 pub(crate) mod samples;
 mod stamp;
 mod template;
+#[cfg(test)]
+mod tests;
 mod tier;
 mod writer;
 

@@ -4,8 +4,8 @@
 //! is rendered once, copied in wide stores, and the last eight digits of both numbers are stored
 //! over it. It is rendered again when more than these digits changes, which is about never.
 
-use super::decimal::{DECIMAL_BYTES_MAX, EIGHT_DIGITS, decimal_len, eight_digits};
-use super::kernel::{STAMP_BYTES_MAX, StampText};
+use super::decimal::{DECIMAL_BYTES_MAX, EIGHT_DIGITS, decimal_len};
+use super::kernel::{Kernel, STAMP_BYTES_MAX, StampText};
 use super::template::Template;
 use crate::record::TimestampType;
 
@@ -58,10 +58,10 @@ impl Field {
         (number.wrapping_sub(self.base) as u64) < self.span
     }
 
-    /// The eight bytes at `at`, for a number that fits.
+    /// What the last digits stand for, of a number that fits.
     #[inline(always)]
-    const fn word(&self, number: i64) -> u64 {
-        eight_digits((number - self.high) as u64) & self.mask | self.lead
+    const fn low(&self, number: i64) -> u64 {
+        (number - self.high) as u64
     }
 }
 
@@ -166,14 +166,27 @@ impl Stamp {
         self.outside
     }
 
+    /// That part of the prefix. `template` is the one the stamp was prepared for.
+    pub(super) fn outside_text<'t>(&self, template: &'t Template) -> &'t [u8] {
+        &template.prefix()[..self.outside]
+    }
+
     #[inline(always)]
     pub(super) const fn text(&self) -> &StampText {
         &self.text
     }
 
     /// Where the digits of a record's offset and timestamp go, and what they are.
+    ///
+    /// # Safety
+    /// The CPU has the features of `K`'s tier.
     #[inline(always)]
-    pub(super) const fn digits(&self, offset: i64, timestamp_ms: i64) -> [(usize, u64); 2] {
-        [(self.offset.at, self.offset.word(offset)), (self.timestamp.at, self.timestamp.word(timestamp_ms))]
+    #[expect(unsafe_code, reason = "calls a kernel")]
+    pub(super) unsafe fn digits<K: Kernel>(&self, offset: i64, timestamp_ms: i64) -> ([usize; 2], [u64; 2]) {
+        let (first, second) = (&self.offset, &self.timestamp);
+        // SAFETY: the caller promises the features.
+        let digits = unsafe { K::digits([first.low(offset), second.low(timestamp_ms)]) };
+        let merged = [digits[0] & first.mask | first.lead, digits[1] & second.mask | second.lead];
+        ([first.at, second.at], merged)
     }
 }

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 /// The instruction set that the payload writer uses, best first. Every tier writes the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tier {
-    /// x86-64 with AVX-512 F, BW, VL, VBMI and VBMI2 (Ice Lake, Zen 4, and later).
+    /// x86-64 with AVX-512 F, BW, VL, IFMA, VBMI and VBMI2 (Ice Lake, Zen 4, and later).
     Avx512,
     /// x86-64 with AVX2 and BMI2.
     Avx2,
@@ -38,13 +38,17 @@ impl Tier {
     fn detect() -> Self {
         // The standard library's detection asks the operating system too (XCR0), so that a virtual
         // machine without the wide registers is safe.
-        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2");
+        let avx2 = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("popcnt");
         let avx512 = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512vbmi")
             && is_x86_feature_detected!("avx512vbmi2")
-            && is_x86_feature_detected!("popcnt");
+            && is_x86_feature_detected!("avx512ifma");
         match (avx2, avx512) {
             (true, true) => Self::Avx512,
             (true, false) => Self::Avx2,

@@ -2,15 +2,14 @@
 
 use super::base64::{avx2::Avx2, avx512::Avx512, base64_len, portable::Portable};
 use super::buffer::IndexEntry;
-use super::cursor::{Body, Cursor};
+use super::cursor::{Body, Cursor, Word};
 use super::decimal::decimal_len;
-use super::escape::{ESCAPED_BYTES_MAX, escaped_len};
-use super::headers::{NUMBER_BYTES_MAX, numbers_len};
+use super::headers::header_len_exact;
 use super::kernel::Kernel;
 use super::stamp::Stamp;
 use super::template::Template;
 use super::tier::Tier;
-use crate::record::{Header, Record};
+use crate::record::Record;
 
 /// No record is shorter than this.
 pub(crate) const RECORD_BYTES_MIN: usize =
@@ -64,18 +63,6 @@ pub fn encoded_len<R: Record>(template: &Template, record: &R) -> usize {
     bytes
 }
 
-/// A header's `{"name":[…]}`.
-fn header_len_exact(header: &Header<'_>) -> usize {
-    r#"{"":[]}"#.len() + escaped_len(header.name) + header.value.map_or(0, numbers_len)
-}
-
-/// The most that [`header_len_exact`] can be.
-fn header_len_max(header: &Header<'_>) -> usize {
-    r#"{"":[]}"#.len()
-        + ESCAPED_BYTES_MAX * header.name.len()
-        + NUMBER_BYTES_MAX * header.value.map_or(0, <[u8]>::len)
-}
-
 /// Writes records as long as they surely fit, and returns how many did.
 pub(crate) fn write_run<R: Record>(
     tier: Tier,
@@ -97,7 +84,9 @@ pub(crate) fn write_run<R: Record>(
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx2,bmi1,bmi2,popcnt,lzcnt")]
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512ifma,avx2,bmi1,bmi2,popcnt,lzcnt"
+)]
 fn write_run_avx512<R: Record>(template: &Template, records: &[R], out: RunOut<'_>) -> Written {
     write_run_with::<Avx512, R>(template, records, out)
 }
@@ -112,70 +101,53 @@ fn write_run_avx2<R: Record>(template: &Template, records: &[R], out: RunOut<'_>
 /// kernels are inlined in turn and their constants stay in registers from record to record.
 #[inline(always)]
 fn write_run_with<K: Kernel, R: Record>(template: &Template, records: &[R], out: RunOut<'_>) -> Written {
-    let mut cursor = Cursor::new(out.bytes, out.room);
-    let mut written = Written::default();
+    let start = Cursor::new(out.bytes, out.room);
+    let mut cursor = start;
+    let mut count = 0;
     out.stamp.prepare(template);
     for (record, entry) in records.iter().zip(out.index) {
-        if !write_record::<K, R>(&mut cursor, out.stamp, template, record, out.exact) {
-            // Where the cursor stands now does not matter: the next run begins at what counts.
-            break;
-        }
+        let Some(end) = write_record::<K, R>(cursor, out.stamp, template, record, out.exact) else { break };
         *entry = IndexEntry {
             offset: record.offset().0,
             timestamp_ms: record.timestamp_ms(),
-            start: out.start + written.bytes as u32,
+            start: out.start + cursor.since(start) as u32,
         };
-        written.records += 1;
-        written.bytes = cursor.written();
+        cursor = end;
+        count += 1;
     }
-    written
+    Written { records: count, bytes: cursor.since(start) }
 }
 
-/// Writes one record, or finds that it may not fit; what it wrote until then does not count.
+/// Writes one record and returns where it ends, or finds that it may not fit.
 #[inline(always)]
 #[expect(unsafe_code, reason = "the cursor is told that there is room, after asking it")]
-fn write_record<K: Kernel, R: Record>(
-    cursor: &mut Cursor<'_>,
+fn write_record<'b, K: Kernel, R: Record>(
+    mut cursor: Cursor<'b>,
     stamp: &mut Stamp,
     template: &Template,
     record: &R,
     exact: bool,
-) -> bool {
-    let body = Body {
-        offset: record.offset().0,
-        timestamp_ms: record.timestamp_ms(),
-        key: record.key(),
-        value: record.value(),
-    };
+) -> Option<Cursor<'b>> {
+    let (offset, timestamp_ms) = (record.offset().0, record.timestamp_ms());
     let timestamp_type = record.timestamp_type();
-    if !stamp.fits(body.offset, body.timestamp_ms, timestamp_type) {
-        stamp.render(template, body.offset, body.timestamp_ms, timestamp_type);
+    if !stamp.fits(offset, timestamp_ms, timestamp_type) {
+        stamp.render(template, offset, timestamp_ms, timestamp_type);
     }
+    let body = Body::new(offset, timestamp_ms, record.key(), record.value());
     // Exact but for the headers' contents, so that nothing is lost where there are none.
     if cursor.left() < body.len(stamp) + r#","headers":[]}"#.len() {
-        return false;
+        return None;
     }
     // SAFETY: there is room for the body, as just asked, and the caller runs `K`'s tier.
     unsafe { cursor.put_body::<K>(stamp, template, &body) };
-    let mut headers = record.headers();
-    let Some(first) = headers.next() else {
+    let headers = record.headers();
+    if headers.size_hint().1 == Some(0) {
         // SAFETY: was part of what was asked for.
-        unsafe { cursor.put(br#","headers":[]}"#) };
-        return true;
-    };
-    // SAFETY: was part of what was asked for.
-    unsafe { cursor.put(br#","headers":["#) };
-    let mut next = Some(first);
-    while let Some(header) = next {
-        let bytes = if exact { header_len_exact(&header) } else { header_len_max(&header) };
-        if cursor.left() < bytes + "]}".len() {
-            return false;
-        }
-        // SAFETY: there is room for the header and two bytes more, as just asked.
-        unsafe { cursor.put_header::<K>(&header) };
-        next = headers.next();
+        unsafe { cursor.put(&const { Word::new(r#","headers":[]}"#) }) };
+        return Some(cursor);
     }
-    // SAFETY: every header leaves a comma, and had room for two bytes behind its text.
-    unsafe { cursor.end_headers() };
-    true
+    // SAFETY: was part of what was asked for.
+    unsafe { cursor.put(&const { Word::new(r#","headers":["#) }) };
+    // SAFETY: the two bytes are the rest of it, and the caller runs `K`'s tier.
+    unsafe { cursor.put_headers::<K>(headers, exact) }
 }

@@ -32,6 +32,8 @@ pub(super) enum Step {
 #[derive(Debug, Default)]
 pub(super) struct Rebalance {
     waiting: VecDeque<Change>,
+    /// Not before this is the first of them to be answered.
+    not_before: Nanos,
     leaving: Option<Leaving>,
 }
 
@@ -46,6 +48,12 @@ impl Rebalance {
     /// A change was announced.
     pub(super) fn on_change(&mut self, change: Change) {
         self.waiting.push_back(change);
+    }
+
+    /// An assignment could not be made yet: it is tried again at `at`, before anything else.
+    pub(super) fn assign_again(&mut self, partitions: Vec<Partition>, at: Nanos) {
+        self.waiting.push_front(Change::Assigned(partitions));
+        self.not_before = at;
     }
 
     /// What to do now; ask until `None`. `carried` tells whether an invocation in flight carries
@@ -66,6 +74,9 @@ impl Rebalance {
             let Leaving { partitions, lost, .. } = self.leaving.take()?;
             return Some(Step::Release { partitions, lost });
         }
+        if now < self.not_before {
+            return None;
+        }
         match self.waiting.pop_front()? {
             Change::Assigned(partitions) => Some(Step::Assign(partitions)),
             Change::Revoked { partitions, lost } => {
@@ -76,9 +87,11 @@ impl Rebalance {
         }
     }
 
-    /// When a revocation ends even though an invocation still runs.
+    /// When to ask again though nothing has happened: a revocation ends even though an invocation
+    /// still runs, or an assignment is tried again.
     pub(super) fn deadline(&self) -> Option<Nanos> {
-        self.leaving.as_ref().map(|leaving| leaving.deadline)
+        let again = (!self.waiting.is_empty()).then_some(self.not_before);
+        self.leaving.as_ref().map(|leaving| leaving.deadline).or(again)
     }
 }
 
@@ -124,6 +137,17 @@ mod tests {
             rebalance.step(Nanos(0), DRAIN, |_| true),
             Some(Step::Release { partitions: vec![Partition(1)], lost: true })
         );
+    }
+
+    #[test]
+    fn an_assignment_that_failed_is_tried_again_first_and_not_at_once() {
+        let mut rebalance = Rebalance::default();
+        rebalance.on_change(revoked(2, false));
+        rebalance.assign_again(vec![Partition(1)], Nanos(10));
+        assert_eq!(rebalance.step(Nanos(9), DRAIN, |_| false), None);
+        assert_eq!(rebalance.deadline(), Some(Nanos(10)));
+        assert_eq!(rebalance.step(Nanos(10), DRAIN, |_| false), Some(Step::Assign(vec![Partition(1)])));
+        assert_eq!(rebalance.step(Nanos(10), DRAIN, |_| false), Some(Step::Leave(vec![Partition(2)])));
     }
 
     #[test]

@@ -28,6 +28,8 @@ const STARVED_SLEEP: Duration = Duration::from_millis(1);
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 /// How soon to look for that answer again, should nothing wake the thread.
 const ANSWER_SLEEP: Duration = Duration::from_millis(5);
+/// How soon to try again to begin reading what was assigned.
+const ASSIGN_PAUSE: Duration = Duration::from_secs(1);
 /// How long leaving the group may take.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -165,7 +167,7 @@ impl<S: Source> ConsumerThread<S> {
             self.pollers.iter().any(|poller| poller.carries(partition))
         }) {
             match step {
-                Step::Assign(partitions) => self.assign(&partitions)?,
+                Step::Assign(partitions) => self.assign(partitions),
                 Step::Leave(partitions) => {
                     tracing::info!(partitions = %listed(&partitions), "leaving");
                     for &partition in &partitions {
@@ -180,17 +182,23 @@ impl<S: Source> ConsumerThread<S> {
         Ok(())
     }
 
-    fn assign(&mut self, partitions: &[Partition]) -> Result<(), SourceError> {
+    fn assign(&mut self, partitions: Vec<Partition>) {
         let Scratch { routes, starts, .. } = &mut self.scratch;
         routes.clear();
         starts.clear();
         let mut load: Vec<usize> = self.pollers.iter().map(|poller| poller.partitions.active()).collect();
-        for &partition in partitions {
+        for &partition in &partitions {
             let lightest = (0..load.len()).min_by_key(|&poller| load[poller]).expect("at least one poller");
             load[lightest] += 1;
             routes.push((partition, lightest));
         }
-        self.source.assign(routes, starts)?;
+        if let Err(error) = self.source.assign(routes, starts) {
+            tracing::warn!("{error}; it is tried again");
+            self.counters.error(ErrorKind::Polling);
+            self.counters.counters().note_problem(&error.to_string());
+            self.rebalance.assign_again(partitions, self.clock.now() + ASSIGN_PAUSE);
+            return;
+        }
         for &(partition, poller) in routes.iter() {
             // One without a start was taken back before it could be read; its revocation follows.
             let Some(start) = starts.iter().find(|start| start.partition == partition) else { continue };
@@ -201,8 +209,7 @@ impl<S: Source> ConsumerThread<S> {
             self.pollers[poller].partitions.add(&self.settings.topic, partition, start.offset, gauges);
             self.cadence.on_assigned(partition, start.offset, start.committed);
         }
-        tracing::info!(partitions = %listed(partitions), "assigned");
-        Ok(())
+        tracing::info!(partitions = %listed(&partitions), "assigned");
     }
 
     fn release(&mut self, partitions: &[Partition], lost: bool) -> Result<(), SourceError> {

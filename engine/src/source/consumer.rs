@@ -17,20 +17,20 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
 
+use super::commits::Committer;
 use super::context::{self, Context, Notice};
 use super::probe::{is_refusal, is_unreachable, refused, unknown_topic, unreachable};
-use super::queue::{Committer, Fault, FaultKind, KafkaQueue, list_of};
+use super::queue::{Fault, FaultKind, KafkaQueue, list_of};
 use super::rebalance::{Change, Origin, Rebalances};
-use super::settings::{KafkaSettings, StartAt, Wake};
+use super::settings::{KafkaSettings, Wake};
+use super::start::{Found, Lookup, Pins};
 use super::{CommitMode, RecordQueue, Source, SourceError, SourceEvent, SourceState, Start};
 use crate::ids::{Offset, Partition};
-use crate::time::{Clock, Nanos};
+use crate::time::Clock;
 
 /// Callbacks served in one call of [`Source::serve`], at most: a flood of log lines must not keep
 /// the thread from its records.
 const SERVED_MAX: usize = 1000;
-/// How long to wait between two attempts at finding a partition's first offset.
-const LOOKUP_PAUSE: Duration = Duration::from_millis(100);
 /// How long a client may take to end if nobody called [`Source::close`].
 const DROP_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -46,6 +46,11 @@ pub struct KafkaSource {
     /// `None` once closed.
     client: Option<Arc<BaseConsumer<Context>>>,
     rebalances: Rebalances,
+    pins: Pins,
+    /// Asynchronous commits of the pipeline that are not answered.
+    commits_in_flight: usize,
+    /// An asynchronous commit that waits for a pin's answer.
+    deferred: Vec<(Partition, Offset)>,
     /// The state last announced; `None` before the first.
     state: Option<SourceState>,
     /// Events made outside of `serve`, for its next call.
@@ -78,6 +83,9 @@ impl KafkaSource {
             committer,
             client: Some(client),
             rebalances: Rebalances::default(),
+            pins: Pins::default(),
+            commits_in_flight: 0,
+            deferred: Vec::new(),
             state: None,
             waiting: Vec::new(),
             wake,
@@ -88,7 +96,7 @@ impl KafkaSource {
         self.client.as_ref().expect("the client is there until close")
     }
 
-    /// Polls the client until it has nothing more to say. Returns whether it must end.
+    /// Polls the client until it has nothing more to say.
     fn poll(&mut self, events: &mut Vec<SourceEvent>) {
         for _ in 0..SERVED_MAX {
             let client = self.client.as_ref().expect("the client is there until close");
@@ -130,7 +138,14 @@ impl KafkaSource {
                 self.rebalances.record_assigned(partitions);
             }
             Notice::Revoked { partitions, lost } => self.rebalances.record_revoked(partitions, lost),
+            Notice::Committed { refused, .. } if self.pins.is_in_flight() => {
+                if let Some(reason) = &refused {
+                    tracing::debug!(%reason, "the starting position is not committed yet");
+                }
+                self.pins.on_answer(refused.is_none());
+            }
             Notice::Committed { offsets, refused } => {
+                self.commits_in_flight = self.commits_in_flight.saturating_sub(1);
                 if refused.is_none() && !offsets.is_empty() {
                     self.enter(SourceState::Connected, events);
                 }
@@ -143,15 +158,16 @@ impl KafkaSource {
             // Told again as a fatal error of the client.
             Notice::Error { code: RDKafkaErrorCode::Fatal, .. } => {}
             Notice::Error { code, reason } => {
-                events.push(SourceEvent::Problem(self.error(code, "talking to brokers", reason)))
+                events.push(SourceEvent::Problem(self.error(code, "talking to brokers", reason)));
             }
             Notice::OffsetReset(line) => {
-                events.push(SourceEvent::Problem(SourceError::OffsetLost { detail: line }))
+                events.push(SourceEvent::Problem(SourceError::OffsetLost { detail: line }));
             }
             Notice::Statistics(statistics) => {
                 if statistics.connected {
                     self.enter(SourceState::Connected, events);
                 }
+                self.queues.iter_mut().for_each(KafkaQueue::look);
                 for (partition, end) in statistics.ends {
                     if self.rebalances.owns(partition) {
                         events.push(SourceEvent::Lag { partition, end });
@@ -200,90 +216,20 @@ impl KafkaSource {
         }
     }
 
-    /// Looks for the first offsets until found or out of time.
-    fn find_starts(&self, partitions: &[Partition], origin: Origin) -> Result<Vec<Start>, SourceError> {
-        if partitions.is_empty() {
-            return Ok(Vec::new());
-        }
-        let clock = Clock::start();
-        let deadline = clock.now() + self.settings.lookup_timeout;
-        loop {
-            match self.look_up(partitions, origin, &clock, deadline) {
-                Ok(starts) => return Ok(starts),
-                Err(error) if clock.now() + LOOKUP_PAUSE >= deadline => {
-                    let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                    return Err(self.error(code, "finding the first offsets", error.to_string()));
-                }
-                // Waits, and records what happens meanwhile for the next `serve`.
-                Err(error) => {
-                    tracing::debug!(%error, "first offsets are not known yet");
-                    self.client().poll(LOOKUP_PAUSE);
-                }
-            }
-        }
-    }
-
-    fn look_up(
-        &self,
-        partitions: &[Partition],
-        origin: Origin,
-        clock: &Clock,
-        deadline: Nanos,
-    ) -> Result<Vec<Start>, KafkaError> {
-        let left = || deadline.since(clock.now()).max(LOOKUP_PAUSE);
-        let topic = &self.settings.topic;
-        let mut starts = Vec::with_capacity(partitions.len());
-        let mut unknown = partitions.to_vec();
-        // After a reset the committed offset is the one that is not to be had.
-        if origin == Origin::Group {
-            let all = list_of(topic, partitions.iter().map(|one| (*one, KafkaOffset::Invalid)));
-            for one in self.client().committed_offsets(all, left())?.elements() {
-                one.error()?;
-                if let KafkaOffset::Offset(offset) = one.offset() {
-                    starts.push(Start {
-                        partition: Partition(one.partition()),
-                        offset: Offset(offset),
-                        committed: Some(Offset(offset)),
-                    });
-                }
-            }
-            unknown.retain(|partition| starts.iter().all(|start| start.partition != *partition));
-        }
-        let start_at = match origin {
-            Origin::Group => self.settings.start_at,
-            Origin::Reset => self.settings.start_at.after_loss(),
+    fn find_starts(&self, partitions: &[Partition], origin: Origin) -> Result<Vec<Found>, SourceError> {
+        let lookup = Lookup {
+            client: self.client(),
+            settings: &self.settings,
+            trust_committed: origin == Origin::Group,
         };
-        let mut wanted = match start_at {
-            StartAt::Earliest => KafkaOffset::Beginning,
-            StartAt::Latest => KafkaOffset::End,
-            StartAt::Timestamp(ms) => KafkaOffset::Offset(ms),
-        };
-        while !unknown.is_empty() {
-            // The protocol's special timestamps are librdkafka's special offsets.
-            let asked = list_of(topic, unknown.iter().map(|one| (*one, wanted)));
-            for one in self.client().offsets_for_times(asked, left())?.elements() {
-                one.error()?;
-                if let KafkaOffset::Offset(offset) = one.offset() {
-                    starts.push(Start {
-                        partition: Partition(one.partition()),
-                        offset: Offset(offset),
-                        committed: None,
-                    });
-                }
-            }
-            let before = unknown.len();
-            unknown.retain(|partition| starts.iter().all(|start| start.partition != *partition));
-            if wanted == KafkaOffset::End && unknown.len() == before && before > 0 {
-                return Err(KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset));
-            }
-            // No record as young as that: begin where the next one will be.
-            wanted = KafkaOffset::End;
-        }
-        Ok(starts)
+        lookup.find(partitions).map_err(|error| {
+            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+            self.error(code, "finding the first offsets", error.to_string())
+        })
     }
 
     /// Begins to fetch from `starts`.
-    fn begin(&self, starts: &[Start], origin: Origin) -> Result<(), KafkaError> {
+    fn begin(&self, starts: &[Found], origin: Origin) -> Result<(), KafkaError> {
         let list = list_of(
             &self.settings.topic,
             starts.iter().map(|start| (start.partition, KafkaOffset::Offset(start.offset.0))),
@@ -299,32 +245,69 @@ impl KafkaSource {
         }
     }
 
-    /// Commits where reading begins. Else a crash before the first commit would begin at another
-    /// end of the log, and what was written in between would never be read.
-    fn pin(&mut self, starts: &mut [Start]) {
-        let new: Vec<_> = starts
-            .iter()
-            .filter(|start| start.committed.is_none())
-            .map(|start| (start.partition, start.offset))
-            .collect();
-        if new.is_empty() {
+    /// Sends the pins, or else the commit that waited for them.
+    fn send_waiting(&mut self, events: &mut Vec<SourceEvent>) {
+        if self.pins.is_in_flight() {
             return;
         }
-        match self.commit(&new, CommitMode::Sync) {
-            Ok(()) => {
-                for start in starts {
-                    start.committed = Some(start.committed.unwrap_or(start.offset));
-                }
+        if !self.deferred.is_empty() {
+            let offsets = std::mem::take(&mut self.deferred);
+            if let Err(error) = self.commit(&offsets, CommitMode::Async) {
+                events.push(SourceEvent::Committed { offsets, error: Some(error) });
             }
-            Err(error) => self.waiting.push(SourceEvent::Problem(error)),
+        } else if self.commits_in_flight == 0
+            && let Some(mut offsets) = self.pins.to_send()
+            && let Some(committer) = &self.committer
+        {
+            offsets.retain(|(partition, _)| self.rebalances.owns(*partition));
+            if offsets.is_empty() {
+                return;
+            }
+            let list = list_of(
+                &self.settings.topic,
+                offsets.iter().map(|(one, at)| (*one, KafkaOffset::Offset(at.0))),
+            );
+            match committer.send(&list) {
+                Ok(()) => self.pins.on_sent(offsets),
+                Err(reason) => tracing::debug!(%reason, "the starting position is not committed yet"),
+            }
         }
+    }
+
+    /// Sends the pins, waits for their answer and sends what waited for it, so that none of it comes
+    /// after, and undoes, what is committed next.
+    fn settle(&mut self, timeout: Duration) {
+        let clock = Clock::start();
+        let deadline = clock.now() + timeout;
+        let mut events = std::mem::take(&mut self.waiting);
+        self.send_waiting(&mut events);
+        while self.pins.is_in_flight() && clock.now() < deadline {
+            self.client().poll(Duration::from_millis(10));
+            for notice in self.client().context().take() {
+                self.on_notice(notice, &mut events);
+            }
+        }
+        if self.pins.is_in_flight() && !self.deferred.is_empty() {
+            let reason =
+                format!("the starting position was not committed within {:?}", self.settings.commit_timeout);
+            let error = Some(SourceError::Commit { reason });
+            events.push(SourceEvent::Committed { offsets: std::mem::take(&mut self.deferred), error });
+        } else if !self.deferred.is_empty() {
+            self.send_waiting(&mut events);
+        }
+        events.append(&mut self.waiting);
+        self.waiting = events;
     }
 
     /// Ends the client: once, by `close` or by dropping.
     fn shut_down(&mut self, deadline: Duration) {
-        let Some(client) = self.client.take() else { return };
+        if self.client.is_none() {
+            return;
+        }
         let clock = Clock::start();
         let end = clock.now() + deadline;
+        self.settle(deadline / 2);
+        let Some(client) = self.client.take() else { return };
         client.context().close();
         self.answer_what_is_left(&client);
         client.unsubscribe();
@@ -404,6 +387,7 @@ impl Source for KafkaSource {
                 self.on_fault(fault, events);
             }
         }
+        self.send_waiting(events);
         events.extend(self.rebalances.next_event());
     }
 
@@ -431,7 +415,7 @@ impl Source for KafkaSource {
             self.rebalances.answered();
             return Ok(());
         }
-        let mut found = self.find_starts(&partitions, origin)?;
+        let found = self.find_starts(&partitions, origin)?;
         for start in &found {
             let poller =
                 routes.iter().find(|(partition, _)| *partition == start.partition).map(|(_, poller)| *poller);
@@ -444,8 +428,8 @@ impl Source for KafkaSource {
         }
         self.begin(&found, origin).map_err(|error| failed(error.to_string()))?;
         self.rebalances.answered();
-        self.pin(&mut found);
-        starts.append(&mut found);
+        starts.extend(found.iter().map(Found::start));
+        self.pins.add(&found);
         // The next change may have been announced while this one was open.
         (self.wake)();
         Ok(())
@@ -461,10 +445,9 @@ impl Source for KafkaSource {
             "{partitions:?} of {announced:?}"
         );
         let announced = announced.clone();
-        for queue in &mut self.queues {
-            for partition in &announced {
-                queue.discard(*partition);
-            }
+        for partition in &announced {
+            self.pins.remove(*partition);
+            self.queues.iter_mut().for_each(|queue| queue.discard(*partition));
         }
         let result = match origin {
             Origin::Group => context::answer(self.client(), false, &self.list(&announced)),
@@ -491,13 +474,24 @@ impl Source for KafkaSource {
             }
             return Ok(());
         }
+        for (partition, _) in &owned {
+            self.pins.remove(*partition);
+        }
+        match mode {
+            CommitMode::Async if self.pins.is_in_flight() => {
+                self.deferred = offsets.to_vec();
+                return Ok(());
+            }
+            CommitMode::Async => {}
+            CommitMode::Sync => self.settle(self.settings.commit_timeout),
+        }
         let list = list_of(&self.settings.topic, owned);
         let committer = self
             .committer
             .as_ref()
             .ok_or_else(|| SourceError::Commit { reason: "the client has no group".to_owned() })?;
         match mode {
-            CommitMode::Async => committer.send(&list).map_err(|code| code.to_string()),
+            CommitMode::Async => committer.send(&list).inspect(|()| self.commits_in_flight += 1),
             CommitMode::Sync => committer.send_and_wait(&list, self.settings.commit_timeout),
         }
         .map_err(|reason| SourceError::Commit { reason })

@@ -10,8 +10,9 @@
 //!   on disk. Topics are created by [`EmbeddedBroker::create_topic`], or with 4 partitions on
 //!   being produced to.
 //! - An empty fetch waits for all of `fetch.wait.max.ms`, even if a record arrives meanwhile.
-//! - Rebalances of the classic protocol take 3 s to 5 s from the second on, commits are refused
-//!   meanwhile, and cooperative members that leave may strand their partitions.
+//! - A rebalance of the classic protocol, from the second on, takes a second less than the members'
+//!   `session.timeout.ms` (45 s by default: set it to 3000, and `heartbeat.interval.ms` to 300).
+//!   Commits are refused meanwhile, and cooperative members that leave may strand their partitions.
 //! - librdkafka calls it experimental.
 #![expect(unsafe_code, reason = "the `rdkafka` crate's mock cluster hides most of librdkafka's")]
 
@@ -76,8 +77,10 @@ impl EmbeddedBroker {
     /// Where it listens: `127.0.0.1:port`, one for each broker.
     #[must_use]
     pub fn bootstrap_servers(&self) -> String {
-        // SAFETY: the cluster is alive; its list of servers is made once and never changed.
-        let servers = unsafe { CStr::from_ptr(c::rd_kafka_mock_cluster_bootstraps(self.cluster.as_ptr())) };
+        // SAFETY: the cluster is alive.
+        let servers = unsafe { c::rd_kafka_mock_cluster_bootstraps(self.cluster.as_ptr()) };
+        // SAFETY: a C string of the cluster, made once and never changed.
+        let servers = unsafe { CStr::from_ptr(servers) };
         servers.to_string_lossy().into_owned()
     }
 
@@ -116,7 +119,7 @@ impl EmbeddedBroker {
     pub fn set_heartbeat_interval(&self, interval: Duration) {
         // SAFETY: the cluster is alive.
         unsafe {
-            c::rd_kafka_mock_set_group_consumer_heartbeat_interval_ms(self.cluster.as_ptr(), ms(interval))
+            c::rd_kafka_mock_set_group_consumer_heartbeat_interval_ms(self.cluster.as_ptr(), ms(interval));
         };
     }
 

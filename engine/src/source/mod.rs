@@ -13,11 +13,15 @@ use crate::ids::{Offset, Partition};
 use crate::record::Record;
 
 #[cfg(feature = "kafka")]
+mod commits;
+#[cfg(feature = "kafka")]
 pub mod consumer;
 #[cfg(feature = "kafka")]
 mod context;
 #[cfg(feature = "kafka")]
 pub mod embedded;
+#[cfg(feature = "kafka")]
+mod message;
 #[cfg(feature = "kafka")]
 pub mod probe;
 #[cfg(feature = "kafka")]
@@ -27,10 +31,13 @@ mod rebalance;
 #[cfg(feature = "kafka")]
 pub mod settings;
 #[cfg(feature = "kafka")]
+mod start;
+#[cfg(feature = "kafka")]
 mod statistics;
 
 /// The records that wait for one poller.
 ///
+/// A wake-up comes when a queue **stops** being empty, so read until nothing comes before waiting.
 /// The order of calls is: [`read`](Self::read) when nothing is pending, look at
 /// [`pending`](Self::pending), [`advance`](Self::advance) past what was taken, and so on until
 /// nothing is pending; then [`take_reached`](Self::take_reached).
@@ -51,8 +58,10 @@ pub trait RecordQueue {
     /// Forgets the pending records of `partition`, which was revoked.
     fn discard(&mut self, partition: Partition);
 
-    /// Moves out the ends of partition met so far: everything below the offset has been handed
-    /// over, gaps included (compaction, transaction markers). Valid once nothing is pending.
+    /// Moves out positions that lie beyond the last record handed over: everything below the offset
+    /// has been handed over, gaps included (transaction markers, aborted transactions). May lag
+    /// behind by seconds, and need not come for a partition without gaps at its end. Valid once
+    /// nothing is pending.
     fn take_reached(&mut self, reached: &mut Vec<(Partition, Offset)>);
 }
 
@@ -72,11 +81,19 @@ pub trait Source: Send + Sized {
 
     /// Answers [`SourceEvent::Assigned`]: routes each partition to a poller's queue, finds where
     /// each begins (committed offset, else the mapping's starting position) and starts to fetch.
-    /// Pushes where each partition starts.
+    /// Pushes where each partition starts; one that is not named is not being read, and the event
+    /// that takes it back comes next.
+    ///
+    /// Waits for the broker, as long as its settings allow: nothing is fetched before the answer.
     ///
     /// # Errors
-    /// If the client refuses; the partitions are then not being read.
-    fn assign(&mut self, routes: &[(Partition, usize)], starts: &mut Vec<Start>) -> Result<(), SourceError>;
+    /// If the offsets cannot be found in time, or the client refuses. The partitions are then not
+    /// being read and the event is still open: call again, after serving.
+    fn assign(
+        &mut self,
+        routes: &[(Partition, usize)],
+        starts: &mut Vec<Start>,
+    ) -> Result<(), SourceError>;
 
     /// Answers [`SourceEvent::Revoked`], after the drain and the last commit: lets the partitions
     /// go to other members of the group.
@@ -122,21 +139,23 @@ pub enum CommitMode {
 pub enum SourceEvent {
     /// These partitions are now this member's too; answer with [`Source::assign`].
     Assigned(Vec<Partition>),
-    /// These partitions are to be let go; answer with [`Source::release`].
+    /// These partitions are to be let go; answer with [`Source::release`]. There may be some among
+    /// them that were lost before.
     Revoked {
         /// The partitions.
         partitions: Vec<Partition>,
         /// They belong to another member already: commit nothing for them.
         lost: bool,
     },
-    /// The answer to an asynchronous commit.
+    /// The answer to an asynchronous commit: exactly one for each call that returned `Ok`.
     Committed {
-        /// What was to be committed.
+        /// What was to be committed; without the partitions that were not owned.
         offsets: Vec<(Partition, Offset)>,
         /// Why it was not.
         error: Option<SourceError>,
     },
-    /// The log of `partition` ends before `end` (the offset of the next record to be written).
+    /// The log of `partition` ends before `end` (the offset of the next record to be written). As
+    /// of the last fetch: it stands still while the partition is held back.
     Lag {
         /// The partition.
         partition: Partition,

@@ -5,6 +5,14 @@
 //! A [`KafkaQueue`] works with any consumer of the `rdkafka` crate, so that a bare batch consumer
 //! (the floor of the engine's benches) is this file and a loop.
 //!
+//! # Positions
+//! librdkafka keeps its own position of each partition and fetches again from there whenever it has
+//! held a partition back: at every rebalance, for every partition that stays. Its batch reads count
+//! **error messages** as records there (librdkafka #4844; mended for ends of partition by #5213,
+//! after the 2.12.1 that the `rdkafka` crate bundles), so that the record at the position of an
+//! error was skipped for good. Therefore ends of partition are not asked for
+//! (`enable.partition.eof=false`), and after any other error the position is put right.
+//!
 //! # Memory
 //! A message pins the whole fetch answer that it came in, typically 1 MiB for each partition, and
 //! messages that were read no longer count in librdkafka's own limit. So at most one read's worth
@@ -14,11 +22,9 @@
 #![expect(unsafe_code, reason = "librdkafka's batch reads, headers and commit results exist only in C")]
 
 use std::any::Any;
-use std::ffi::{CStr, CString, c_char, c_void};
-use std::marker::PhantomData;
+use std::ffi::{CStr, CString, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings as c;
@@ -27,135 +33,10 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
 
 use super::RecordQueue;
+pub use super::message::{Headers, Message};
 use super::settings::Wake;
 use crate::ids::{Offset, Partition, Topic};
-use crate::record::{Header, Record, TimestampType};
-
-/// A borrowed message. Only ever seen behind a reference: its queue owns it.
-#[repr(transparent)]
-pub struct Message(NonNull<c::rd_kafka_message_t>);
-
-impl Message {
-    fn error(&self) -> i32 {
-        // SAFETY: the message is alive while its queue holds it. Only the field's address is
-        // taken, and it is read as the integer that C wrote: a code that the bindings' enum does
-        // not know must not become a value of that enum.
-        let code = unsafe { &raw const (*self.0.as_ptr()).err };
-        // SAFETY: as above; `rd_kafka_resp_err_t` is `repr(i32)`.
-        unsafe { code.cast::<i32>().read() }
-    }
-
-    fn raw(&self) -> *const c::rd_kafka_message_t {
-        self.0.as_ptr()
-    }
-}
-
-/// The bytes at `start`; `None` for null, which is how librdkafka tells null from empty.
-///
-/// # Safety
-/// If not null, `start` must point to `len` bytes that live and stay as they are for `'a`.
-unsafe fn bytes<'a>(start: *const c_void, len: usize) -> Option<&'a [u8]> {
-    if start.is_null() {
-        return None;
-    }
-    // SAFETY: the caller's promise.
-    Some(unsafe { std::slice::from_raw_parts(start.cast(), len) })
-}
-
-impl Record for Message {
-    type Headers<'a> = Headers<'a>;
-
-    fn partition(&self) -> Partition {
-        // SAFETY: alive while its queue holds it; librdkafka does not write to it meanwhile.
-        Partition(unsafe { (*self.raw()).partition })
-    }
-
-    fn offset(&self) -> Offset {
-        // SAFETY: as above.
-        Offset(unsafe { (*self.raw()).offset })
-    }
-
-    fn timestamp_ms(&self) -> i64 {
-        timestamp(self).0
-    }
-
-    fn timestamp_type(&self) -> TimestampType {
-        timestamp(self).1
-    }
-
-    fn key(&self) -> Option<&[u8]> {
-        // SAFETY: as above; the two fields are read together and belong together.
-        let (start, len) = unsafe { ((*self.raw()).key, (*self.raw()).key_len) };
-        // SAFETY: the key lies in the fetch buffer that the message holds a reference on.
-        unsafe { bytes(start, len) }
-    }
-
-    fn value(&self) -> Option<&[u8]> {
-        // SAFETY: as above.
-        let (start, len) = unsafe { ((*self.raw()).payload, (*self.raw()).len) };
-        // SAFETY: as the key.
-        unsafe { bytes(start, len) }
-    }
-
-    /// Parsed on the first call, some 80 ns a header, and kept with the message. A name ends at
-    /// its first NUL byte: librdkafka tells no length.
-    fn headers(&self) -> Headers<'_> {
-        let mut list = ptr::null_mut();
-        // SAFETY: the message is alive and used by one thread at a time (`KafkaQueue` is not
-        // `Sync`), so the list that is parsed into it here is written once, before it is read.
-        let error = unsafe { c::rd_kafka_message_headers(self.raw(), &raw mut list) };
-        let list =
-            if error == c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR { list } else { ptr::null_mut() };
-        Headers { list, next: 0, message: PhantomData }
-    }
-}
-
-fn timestamp(message: &Message) -> (i64, TimestampType) {
-    let mut kind = c::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-    // SAFETY: the message is alive; librdkafka writes one of its three constants to `kind`.
-    let ms = unsafe { c::rd_kafka_message_timestamp(message.raw(), &raw mut kind) };
-    match kind {
-        c::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_CREATE_TIME => (ms, TimestampType::CreateTime),
-        c::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME => {
-            (ms, TimestampType::LogAppendTime)
-        }
-        c::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE => (-1, TimestampType::None),
-    }
-}
-
-/// A message's headers, in order.
-#[derive(Clone)]
-pub struct Headers<'a> {
-    /// Null if there are none.
-    list: *const c::rd_kafka_headers_t,
-    next: usize,
-    message: PhantomData<&'a Message>,
-}
-
-impl<'a> Iterator for Headers<'a> {
-    type Item = Header<'a>;
-
-    fn next(&mut self) -> Option<Header<'a>> {
-        if self.list.is_null() {
-            return None;
-        }
-        let (mut name, mut value, mut len): (*const c_char, *const c_void, usize) =
-            (ptr::null(), ptr::null(), 0);
-        // SAFETY: the list belongs to the message, which is borrowed for `'a`.
-        let error = unsafe {
-            c::rd_kafka_header_get_all(self.list, self.next, &raw mut name, &raw mut value, &raw mut len)
-        };
-        if error != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return None;
-        }
-        self.next += 1;
-        // SAFETY: librdkafka keeps names with a NUL behind them, as long as the message lives.
-        let name = unsafe { CStr::from_ptr(name) }.to_bytes();
-        // SAFETY: the value lies in the message's buffer, like its key.
-        let value = unsafe { bytes(value, len) };
-        Some(Header { name, value })
-    }
-}
+use crate::record::Record;
 
 /// Something other than a record that came through a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,7 +61,18 @@ struct Position {
     next: Offset,
     /// Nothing of it is handed over until it is routed here again.
     held: bool,
+    /// An error came, which may have moved librdkafka's position.
+    shaken: bool,
 }
+
+impl Position {
+    const fn new(partition: Partition, next: Offset) -> Self {
+        Self { partition, next, held: false, shaken: false }
+    }
+}
+
+/// How long a seek may take: a word between two threads of this process.
+const SEEK_TIMEOUT_MS: i32 = 1000;
 
 /// Errors kept at most until they are taken: more of the same say nothing new.
 const FAULTS_MAX: usize = 64;
@@ -192,8 +84,13 @@ pub struct KafkaQueue {
     /// `messages[..taken]` are destroyed, `messages[taken..]` are pending.
     messages: Vec<Message>,
     taken: usize,
+    /// The topic of all partitions here; known once one is routed.
+    topic: Option<Topic>,
     positions: Vec<Position>,
-    reached: Vec<(Partition, Offset)>,
+    /// At least one position is shaken.
+    shaken: bool,
+    /// Positions are to be looked at when nothing is pending.
+    look: bool,
     faults: Vec<Fault>,
     /// Its address is known to librdkafka while `queue` lives.
     _wake: Box<Wake>,
@@ -237,8 +134,10 @@ impl KafkaQueue {
             rk,
             messages: Vec::new(),
             taken: 0,
+            topic: None,
             positions: Vec::new(),
-            reached: Vec::new(),
+            shaken: false,
+            look: false,
             faults: Vec::new(),
             _wake: wake,
             _consumer: Arc::clone(consumer) as Arc<dyn Any + Send + Sync>,
@@ -260,8 +159,8 @@ impl KafkaQueue {
         unsafe { c::rd_kafka_queue_forward(source, self.queue.as_ptr()) };
         // SAFETY: this gives back the reference that `get_partition` took; the forward remains.
         unsafe { c::rd_kafka_queue_destroy(source) };
-        self.forget_reached(partition);
-        let position = Position { partition, next: start, held: false };
+        self.topic.get_or_insert_with(|| topic.clone());
+        let position = Position::new(partition, start);
         match self.positions.iter_mut().find(|one| one.partition == partition) {
             Some(known) => *known = position,
             None => self.positions.push(position),
@@ -274,8 +173,9 @@ impl KafkaQueue {
         std::mem::take(&mut self.faults)
     }
 
-    fn forget_reached(&mut self, partition: Partition) {
-        self.reached.retain(|(one, _)| *one != partition);
+    /// Lets the next [`RecordQueue::take_reached`] look for positions beyond the last record.
+    pub(super) fn look(&mut self) {
+        self.look = true;
     }
 
     fn add_fault(&mut self, partition: Partition, kind: FaultKind) {
@@ -290,7 +190,7 @@ impl KafkaQueue {
         match self.positions.iter().position(|one| one.partition == partition) {
             Some(found) => found,
             None => {
-                self.positions.push(Position { partition, next: Offset(0), held: false });
+                self.positions.push(Position::new(partition, Offset(0)));
                 self.positions.len() - 1
             }
         }
@@ -302,38 +202,29 @@ impl KafkaQueue {
         let mut place = usize::MAX;
         for at in 0..self.messages.len() {
             let message = &self.messages[at];
-            let (partition, offset, error) = (message.partition(), message.offset(), message.error());
+            let (partition, offset) = (message.partition(), message.offset());
+            if message.error() != 0 {
+                self.note_error(at);
+                continue;
+            }
             if self.positions.get(place).is_none_or(|one| one.partition != partition) {
                 place = self.position(partition);
             }
             let position = &mut self.positions[place];
-            if error == 0 && !position.held && offset >= position.next {
-                position.next = offset.next();
-                self.messages.swap(kept, at);
-                kept += 1;
-            } else if error == 0 || error == RDKafkaErrorCode::PartitionEOF as i32 {
-                self.note_position(place, offset, error != 0);
-            } else {
-                self.note_error(at);
+            if position.held {
+                continue;
             }
+            if offset < position.next {
+                position.held = true;
+                let expected = position.next;
+                self.add_fault(partition, FaultKind::WentBack { expected, got: offset });
+                continue;
+            }
+            position.next = offset.next();
+            self.messages.swap(kept, at);
+            kept += 1;
         }
         self.destroy_from(kept);
-    }
-
-    /// An end of partition, or a record that is not handed over.
-    fn note_position(&mut self, place: usize, offset: Offset, is_end: bool) {
-        let position = &mut self.positions[place];
-        let (partition, expected) = (position.partition, position.next);
-        if position.held {
-        } else if offset < expected {
-            position.held = true;
-            self.forget_reached(partition);
-            self.add_fault(partition, FaultKind::WentBack { expected, got: offset });
-        } else if is_end {
-            position.next = offset;
-            self.forget_reached(partition);
-            self.reached.push((partition, offset));
-        }
     }
 
     fn note_error(&mut self, at: usize) {
@@ -350,6 +241,57 @@ impl KafkaQueue {
         };
         let code = c::rd_kafka_resp_err_t::try_from(error).map_or(RDKafkaErrorCode::Unknown, Into::into);
         self.add_fault(partition, FaultKind::Fetch { code, reason });
+        let place = self.position(partition);
+        self.positions[place].shaken = true;
+        self.shaken = true;
+    }
+
+    /// Takes librdkafka's position back to what was really handed over, where an error moved it.
+    fn steady(&mut self) {
+        let shaken: Vec<_> =
+            self.positions.iter().filter(|one| one.shaken && !one.held).map(|one| one.partition).collect();
+        for (partition, client) in self.client_positions(&shaken) {
+            let place = self.position(partition);
+            let next = self.positions[place].next;
+            if client > next && !self.seek(partition, next) {
+                // Being revoked, or not yet begun. Asked again with the next read.
+                continue;
+            }
+            self.positions[place].shaken = false;
+        }
+        self.shaken = self.positions.iter().any(|one| one.shaken && !one.held);
+    }
+
+    /// Where librdkafka stands in `partitions`; those in which nothing was read yet are left out.
+    fn client_positions(&self, partitions: &[Partition]) -> Vec<(Partition, Offset)> {
+        let Some(topic) = self.topic.as_ref().filter(|_| !partitions.is_empty()) else { return Vec::new() };
+        let list = list_of(topic, partitions.iter().map(|one| (*one, KafkaOffset::Invalid)));
+        // SAFETY: the client and the list are alive; the answer is written into the list.
+        let error = unsafe { c::rd_kafka_position(self.rk, list.ptr()) };
+        if error != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Vec::new();
+        }
+        list.elements()
+            .iter()
+            .filter_map(|one| match one.offset() {
+                KafkaOffset::Offset(offset) => Some((Partition(one.partition()), Offset(offset))),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Lets librdkafka fetch `partition` again from `offset`; false if it does not do so now.
+    fn seek(&self, partition: Partition, offset: Offset) -> bool {
+        let Some(topic) = self.topic.as_ref() else { return false };
+        let list = list_of(topic, [(partition, KafkaOffset::Offset(offset.0))]);
+        // SAFETY: the client and the list are alive; the answer is written into the list.
+        let error = unsafe { c::rd_kafka_seek_partitions(self.rk, list.ptr(), SEEK_TIMEOUT_MS) };
+        if !error.is_null() {
+            // SAFETY: an error object that is ours, used for the last time.
+            unsafe { c::rd_kafka_error_destroy(error) };
+            return false;
+        }
+        list.elements().iter().all(|one| one.error().is_ok())
     }
 
     fn destroy_from(&mut self, kept: usize) {
@@ -383,6 +325,9 @@ impl RecordQueue for KafkaQueue {
                 self.fetch(records_max);
                 let fetched = self.messages.len();
                 self.sift();
+                if self.shaken {
+                    self.steady();
+                }
                 // Errors alone must not look like an empty queue, which nobody wakes for again.
                 if fetched == 0 || !self.messages.is_empty() {
                     break;
@@ -414,7 +359,6 @@ impl RecordQueue for KafkaQueue {
     fn discard(&mut self, partition: Partition) {
         let place = self.position(partition);
         self.positions[place].held = true;
-        self.forget_reached(partition);
         self.messages.drain(..self.taken);
         self.taken = 0;
         let mut kept = 0;
@@ -427,9 +371,23 @@ impl RecordQueue for KafkaQueue {
         self.destroy_from(kept);
     }
 
+    /// Only positions beyond the last record are told, and only after the client's statistics came
+    /// (5 s apart by default): what lies there is gaps, and no record waits for them.
     fn take_reached(&mut self, reached: &mut Vec<(Partition, Offset)>) {
         debug_assert!(self.pending().is_empty(), "what is pending is not yet handed over");
-        reached.append(&mut self.reached);
+        if !std::mem::take(&mut self.look) {
+            return;
+        }
+        let steady: Vec<_> =
+            self.positions.iter().filter(|one| !one.held && !one.shaken).map(|one| one.partition).collect();
+        for (partition, offset) in self.client_positions(&steady) {
+            let place = self.position(partition);
+            let position = &mut self.positions[place];
+            if offset > position.next {
+                position.next = offset;
+                reached.push((partition, offset));
+            }
+        }
     }
 }
 
@@ -444,111 +402,10 @@ impl Drop for KafkaQueue {
     }
 }
 
-/// The way of commits: offsets to the broker, the answer to the consumer's own queue or to whoever
-/// waits for it. `Consumer::commit` of the `rdkafka` crate never reports an asynchronous commit.
-pub(super) struct Committer {
-    rk: *mut c::rd_kafka_t,
-    consumer_queue: NonNull<c::rd_kafka_queue_t>,
-    /// As in [`KafkaQueue`].
-    _consumer: Arc<dyn Any + Send + Sync>,
-}
-
-// SAFETY: as for `KafkaQueue`.
-unsafe impl Send for Committer {}
-
-impl Committer {
-    pub(super) fn new<C: ConsumerContext + 'static>(consumer: &Arc<BaseConsumer<C>>) -> Option<Self> {
-        let rk = consumer.client().native_ptr();
-        // SAFETY: the consumer is alive; the reference is given back on drop, before the consumer.
-        let consumer_queue = NonNull::new(unsafe { c::rd_kafka_queue_get_consumer(rk) })?;
-        Some(Self { rk, consumer_queue, _consumer: Arc::clone(consumer) as Arc<dyn Any + Send + Sync> })
-    }
-
-    /// Sends `offsets`; the answer comes to `ConsumerContext::commit_callback`.
-    pub(super) fn send(&self, offsets: &TopicPartitionList) -> Result<(), RDKafkaErrorCode> {
-        self.send_to(offsets, self.consumer_queue.as_ptr())
-    }
-
-    /// Sends `offsets` and waits for the answer.
-    pub(super) fn send_and_wait(
-        &self,
-        offsets: &TopicPartitionList,
-        timeout: Duration,
-    ) -> Result<(), String> {
-        // SAFETY: the client is alive.
-        let answers = unsafe { c::rd_kafka_queue_new(self.rk) };
-        let sent = self.send_to(offsets, answers);
-        let result = sent.map_err(|code| code.to_string()).and_then(|()| {
-            // SAFETY: made above, and told to one commit.
-            unsafe { wait_for_answer(answers, timeout) }
-        });
-        // SAFETY: the only handle, used for the last time. An answer that comes later finds the
-        // queue disabled and is thrown away.
-        unsafe { c::rd_kafka_queue_destroy(answers) };
-        result
-    }
-
-    fn send_to(
-        &self,
-        offsets: &TopicPartitionList,
-        answers: *mut c::rd_kafka_queue_t,
-    ) -> Result<(), RDKafkaErrorCode> {
-        // SAFETY: all three are alive; librdkafka copies the list before it returns.
-        let error =
-            unsafe { c::rd_kafka_commit_queue(self.rk, offsets.ptr(), answers, None, ptr::null_mut()) };
-        match RDKafkaErrorCode::from(error) {
-            RDKafkaErrorCode::NoError => Ok(()),
-            code => Err(code),
-        }
-    }
-}
-
-/// Waits for a commit's answer.
-///
-/// # Safety
-/// `answers` must be a live queue that nobody else reads.
-unsafe fn wait_for_answer(answers: *mut c::rd_kafka_queue_t, timeout: Duration) -> Result<(), String> {
-    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: the caller holds the queue.
-    let event = unsafe { c::rd_kafka_queue_poll(answers, timeout_ms) };
-    if event.is_null() {
-        return Err(format!("no answer within {timeout_ms} ms"));
-    }
-    // SAFETY: the event is alive until destroyed below.
-    let code = RDKafkaErrorCode::from(unsafe { c::rd_kafka_event_error(event) });
-    let mut refused = (code != RDKafkaErrorCode::NoError).then(|| code.to_string());
-    // SAFETY: as above; the list belongs to the event, and is null for other kinds of event.
-    let list = unsafe { c::rd_kafka_event_topic_partition_list(event) };
-    if !list.is_null() {
-        // SAFETY: a list of the event has `cnt` elements at `elems`.
-        let count = usize::try_from(unsafe { (*list).cnt }).unwrap_or(0);
-        for at in 0..count {
-            // SAFETY: `at` is below the count.
-            let one = unsafe { (*list).elems.add(at) };
-            // SAFETY: as for `Message::error`, read as an integer.
-            let code = unsafe { (&raw const (*one).err).cast::<i32>().read() };
-            // SAFETY: a plain field of a live element.
-            let partition = unsafe { (*one).partition };
-            if code != 0 {
-                let code =
-                    c::rd_kafka_resp_err_t::try_from(code).map_or(RDKafkaErrorCode::Unknown, Into::into);
-                refused.get_or_insert_with(|| format!("partition {partition}: {code}"));
-            }
-        }
-    }
-    // SAFETY: used for the last time.
-    unsafe { c::rd_kafka_event_destroy(event) };
-    refused.map_or(Ok(()), Err)
-}
-
-impl Drop for Committer {
-    fn drop(&mut self) {
-        // SAFETY: gives back the reference taken in `new`.
-        unsafe { c::rd_kafka_queue_destroy(self.consumer_queue.as_ptr()) };
-    }
-}
-
 /// A list for the client: `offsets` of `topic`.
+///
+/// # Panics
+/// If an offset is below zero and none of librdkafka's own constants.
 pub(super) fn list_of(
     topic: &Topic,
     offsets: impl IntoIterator<Item = (Partition, KafkaOffset)>,

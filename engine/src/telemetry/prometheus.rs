@@ -25,6 +25,7 @@ use tokio::sync::Semaphore;
 use super::counters::{Counters, EngineState, Totals};
 use super::histogram::HistogramTotals;
 use super::names::{CAUSES, Count, ErrorKind, OUTCOMES};
+use crate::mapping::EngineOptions;
 
 /// Connections served at once; more wait.
 const CONNECTIONS_MAX: usize = 16;
@@ -143,6 +144,33 @@ fn histogram(encoder: &mut DescriptorEncoder<'_>, totals: &HistogramTotals) -> f
     metric.encode_histogram::<[(&str, &str); 0]>(totals.sum(), totals.count(), &buckets, None)
 }
 
+/// Serves the metrics where the mapping says, on this runtime, until it ends. Answers where. If
+/// nobody asked for that address and it is taken (by another engine, most likely), there are no
+/// metrics and a warning.
+///
+/// # Errors
+/// If the address was asked for and cannot be had.
+pub async fn start(engine: &EngineOptions, counters: &Arc<Counters>) -> io::Result<Option<SocketAddr>> {
+    let Some(address) = engine.metrics_address else { return Ok(None) };
+    match bind(address).await {
+        Ok(listener) => {
+            let address = listener.local_addr()?;
+            tokio::spawn(serve(listener, counters.clone()));
+            tracing::info!("metrics at http://{address}/metrics");
+            Ok(Some(address))
+        }
+        Err(error) => {
+            let words =
+                format!("engine.metrics_address: {address} cannot be had ({error}); choose another, or off");
+            if engine.metrics_address_given {
+                return Err(io::Error::new(error.kind(), words));
+            }
+            tracing::warn!("no metrics: {words}");
+            Ok(None)
+        }
+    }
+}
+
 /// Listens on `address`; port 0 is any free one.
 ///
 /// # Errors
@@ -209,6 +237,7 @@ fn answer(
 mod tests {
     use super::*;
     use crate::ids::{Offset, Partition};
+    use crate::mapping::{Settings, Surroundings};
     use crate::telemetry::ArenaBytes;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -304,5 +333,39 @@ mod tests {
         assert!(ask(address, "POST /metrics").await.starts_with("HTTP/1.1 405"));
         assert!(ask(address, "GET /").await.starts_with("HTTP/1.1 404"));
         server.abort();
+    }
+
+    struct Nothing;
+
+    impl Surroundings for Nothing {
+        fn now_ms(&self) -> i64 {
+            0
+        }
+        fn variable(&self, _: &str) -> Option<String> {
+            None
+        }
+        fn file(&self, _: &str, _: usize) -> Result<String, String> {
+            Err("no files here".to_owned())
+        }
+    }
+
+    fn engine(address: &str, given: bool) -> EngineOptions {
+        let toml =
+            "topics='t'\nbootstrap_servers='b:1'\nfunction='f'\nfunction_endpoint='http://h'\n[engine]\n";
+        let settings = Settings::from_toml(&format!("{toml}metrics_address='{address}'")).expect("TOML");
+        EngineOptions { metrics_address_given: given, ..settings.validate(&Nothing).expect("valid").engine }
+    }
+
+    #[tokio::test]
+    async fn a_taken_address_stops_only_an_engine_that_was_told_to_use_it() {
+        let counters = Counters::new(0);
+        let first =
+            start(&engine("127.0.0.1:0", true), &counters).await.expect("a free port").expect("served");
+        assert!(ask(first, "GET /healthz").await.contains("starting"));
+        let taken = first.to_string();
+        assert!(start(&engine(&taken, false), &counters).await.expect("goes on").is_none());
+        let error = start(&engine(&taken, true), &counters).await.expect_err("asked for").to_string();
+        assert!(error.contains(&format!("engine.metrics_address: {taken} cannot be had")), "{error}");
+        assert!(start(&engine("off", true), &counters).await.expect("off").is_none());
     }
 }

@@ -201,7 +201,8 @@ impl Reader<'_> {
         match serde_json::from_str::<Value>(&text) {
             Ok(Value::Object(object)) => Some(Fields { kind: kind.to_owned(), object }),
             _ => {
-                let remedy = "write it as AWS Secrets Manager keeps it, such as {\"username\":\"..\",\"password\":\"..\"}";
+                let remedy = "write it as AWS Secrets Manager keeps it, such as \
+                              {\"username\":\"..\",\"password\":\"..\"}";
                 self.wrong(&format!("{kind} secret"), "something else", "a JSON object", remedy);
                 None
             }

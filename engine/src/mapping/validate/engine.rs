@@ -119,10 +119,10 @@ impl Check<'_> {
         if division.is_none() {
             let found = Size(engine.memory_budget).to_string();
             let allowed = format!(
-                "at least {} for {} pollers in {} threads with events of up to {} bytes",
+                "at least {} for {} in {} with events of up to {} bytes",
                 Size(demand.budget_min()),
-                demand.pollers,
-                demand.threads,
+                counted(demand.pollers, "poller"),
+                counted(demand.threads, "thread"),
                 demand.payload_bytes_max
             );
             let remedy = match demand.pollers_max(engine.memory_budget) {
@@ -133,4 +133,8 @@ impl Check<'_> {
         }
         division
     }
+}
+
+fn counted(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

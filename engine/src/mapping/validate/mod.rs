@@ -188,8 +188,9 @@ impl Check<'_> {
     fn event_source_arn(&mut self, given: &MappingSettings) -> Option<String> {
         let Text(arn) = given.event_source_arn.as_ref()?;
         let parts: Vec<&str> = arn.splitn(6, ':').collect();
+        let is_cluster = |text: &str| text.starts_with("cluster/") || text.starts_with("vpc-connection/");
         let is_msk = matches!(parts.as_slice(), ["arn", partition, "kafka", _, _, resource]
-            if partition.starts_with("aws") && (resource.starts_with("cluster/") || resource.starts_with("vpc-connection/")));
+            if partition.starts_with("aws") && is_cluster(resource));
         let plain = arn.bytes().all(|b| b.is_ascii_alphanumeric() || b":/-_.".contains(&b));
         if !is_msk || !plain || arn.len() > limits::EVENT_SOURCE_ARN_CHARS_MAX {
             self.wrong(

@@ -8,10 +8,13 @@
     reason = "loads and stores through raw pointers, within the slice and the promised room"
 )]
 
-use super::{base64_len, pad};
+use super::pad;
+use crate::payload::cursor::put_headers;
 use crate::payload::kernel::{Kernel, StampText};
+use crate::record::Header;
 use std::arch::asm;
 use std::arch::x86_64::*;
+use std::ptr::NonNull;
 
 pub(in crate::payload) struct Avx2;
 
@@ -19,21 +22,26 @@ pub(in crate::payload) struct Avx2;
 // masked where the slice ends.
 unsafe impl Kernel for Avx2 {
     #[inline(always)]
-    unsafe fn base64(src: &[u8], dst: *mut u8) -> *mut u8 {
+    unsafe fn base64(src: &[u8], len: usize, dst: *mut u8) -> *mut u8 {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { base64(src, dst) }
+        unsafe { base64(src, len, dst) }
     }
 
     #[inline(always)]
-    unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8 {
+    unsafe fn headers<'h>(
+        headers: impl Iterator<Item = Header<'h>>,
+        at: *mut u8,
+        left: usize,
+        exact: bool,
+    ) -> Option<NonNull<u8>> {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { super::portable::numbers(src, dst) }
+        unsafe { self::headers(headers, at, left, exact) }
     }
 
     #[inline(always)]
-    unsafe fn plain(src: &[u8], dst: *mut u8) -> Option<*mut u8> {
+    unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { super::portable::plain(src, dst) }
+        unsafe { super::portable::header(name, value, dst) }
     }
 
     #[inline(always)]
@@ -41,6 +49,22 @@ unsafe impl Kernel for Avx2 {
         // SAFETY: the trait's conditions are handed on.
         unsafe { stamp(text, len, dst) }
     }
+}
+
+/// Out of line: see [`Kernel::headers`].
+///
+/// # Safety
+/// As there.
+#[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt")]
+#[inline(never)]
+unsafe fn headers<'h>(
+    headers: impl Iterator<Item = Header<'h>>,
+    at: *mut u8,
+    left: usize,
+    exact: bool,
+) -> Option<NonNull<u8>> {
+    // SAFETY: the conditions are the same.
+    unsafe { put_headers::<Avx2>(headers, at, left, exact) }
 }
 
 const BLOCK: usize = 24;
@@ -104,7 +128,7 @@ unsafe fn block(from: *const u8, to: *mut u8) {
 /// As for [`Kernel::base64`].
 #[target_feature(enable = "avx2,bmi2")]
 #[inline]
-unsafe fn base64(src: &[u8], dst: *mut u8) -> *mut u8 {
+unsafe fn base64(src: &[u8], len: usize, dst: *mut u8) -> *mut u8 {
     let (mut from, mut left, mut to) = (src.as_ptr(), src.len(), dst);
     while left >= 4 * BLOCK {
         for number in 0..4 {
@@ -129,8 +153,8 @@ unsafe fn base64(src: &[u8], dst: *mut u8) -> *mut u8 {
     let tail = &src[src.len() - left..];
     // SAFETY: at most 32 bytes behind the end of the text.
     unsafe { _mm256_storeu_si256(to.cast(), characters(load_tail(src, tail))) };
-    // SAFETY: the end of the text, which is at least four bytes long where there is padding.
-    unsafe { pad(dst.add(base64_len(src.len())), src.len()) }
+    // SAFETY: the text and the promised spill.
+    unsafe { pad(dst, len, src.len()) }
 }
 
 /// `tail`, which is shorter than a block and ends `src`, as [`characters`] wants it, with zeros

@@ -8,10 +8,14 @@
     reason = "loads and stores through raw pointers, within the slice and the promised room"
 )]
 
-use super::{base64_len, pad};
+use super::pad;
+use crate::payload::cursor::put_headers;
 use crate::payload::escape::is_plain;
+use crate::payload::headers::put_header;
 use crate::payload::kernel::{Kernel, StampText};
+use crate::record::Header;
 use std::arch::x86_64::*;
+use std::ptr::NonNull;
 
 pub(in crate::payload) struct Avx512;
 
@@ -19,21 +23,26 @@ pub(in crate::payload) struct Avx512;
 // masked where the slice ends.
 unsafe impl Kernel for Avx512 {
     #[inline(always)]
-    unsafe fn base64(src: &[u8], dst: *mut u8) -> *mut u8 {
+    unsafe fn base64(src: &[u8], len: usize, dst: *mut u8) -> *mut u8 {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { base64(src, dst) }
+        unsafe { base64(src, len, dst) }
     }
 
     #[inline(always)]
-    unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8 {
+    unsafe fn headers<'h>(
+        headers: impl Iterator<Item = Header<'h>>,
+        at: *mut u8,
+        left: usize,
+        exact: bool,
+    ) -> Option<NonNull<u8>> {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { numbers(src, dst) }
+        unsafe { self::headers(headers, at, left, exact) }
     }
 
     #[inline(always)]
-    unsafe fn plain(src: &[u8], dst: *mut u8) -> Option<*mut u8> {
+    unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { plain(src, dst) }
+        unsafe { header(name, value, dst) }
     }
 
     #[inline(always)]
@@ -41,6 +50,30 @@ unsafe impl Kernel for Avx512 {
         // SAFETY: the trait's conditions are handed on.
         unsafe { stamp(text, len, dst) }
     }
+
+    #[inline(always)]
+    unsafe fn digits(numbers: [u64; 2]) -> [u64; 2] {
+        // SAFETY: the trait's conditions are handed on.
+        unsafe { digits(numbers) }
+    }
+}
+
+/// Out of line: see [`Kernel::headers`].
+///
+/// # Safety
+/// As there.
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512ifma,avx2,bmi1,bmi2,popcnt,lzcnt"
+)]
+#[inline(never)]
+unsafe fn headers<'h>(
+    headers: impl Iterator<Item = Header<'h>>,
+    at: *mut u8,
+    left: usize,
+    exact: bool,
+) -> Option<NonNull<u8>> {
+    // SAFETY: the conditions are the same.
+    unsafe { put_headers::<Avx512>(headers, at, left, exact) }
 }
 
 const BLOCK: usize = 48;
@@ -58,10 +91,10 @@ impl Bytes64 {
     }
 }
 
-static ALPHABET: Bytes64 = Bytes64(*b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+const ALPHABET: Bytes64 = Bytes64(*b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
 
 /// `[b1 b0 b2 b1]` for each group of three.
-static SPREAD: Bytes64 = Bytes64({
+const SPREAD: Bytes64 = Bytes64({
     let mut table = [0; 64];
     let mut at = 0;
     while at < 64 {
@@ -81,11 +114,37 @@ fn characters(block: __m512i) -> __m512i {
     _mm512_permutexvar_epi8(sixes, ALPHABET.load())
 }
 
+/// The longest slice whose characters are made in line.
+const SHORT_MAX: usize = 4 * BLOCK;
+
 /// # Safety
 /// As for [`Kernel::base64`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,bmi2")]
 #[inline]
-unsafe fn base64(src: &[u8], dst: *mut u8) -> *mut u8 {
+unsafe fn base64(src: &[u8], len: usize, dst: *mut u8) -> *mut u8 {
+    const BLOCKS_2: usize = 2 * BLOCK;
+    // One, two or four blocks, some of which may be empty: a few wide stores too many cost less
+    // than a loop that the length of a value makes unpredictable.
+    // SAFETY: so many blocks hold the slice, and end within the promised spill.
+    unsafe {
+        match src.len() {
+            0..=BLOCK => blocks::<1>(src.as_ptr(), src.len(), dst),
+            0..=BLOCKS_2 => blocks::<2>(src.as_ptr(), src.len(), dst),
+            0..=SHORT_MAX => blocks::<4>(src.as_ptr(), src.len(), dst),
+            _ => long_base64(src, dst),
+        }
+    }
+    // SAFETY: the text and the promised spill.
+    unsafe { pad(dst, len, src.len()) }
+}
+
+/// The characters of a long slice, without the padding. Out of line, which long slices can afford.
+///
+/// # Safety
+/// As for [`Kernel::base64`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,bmi2")]
+#[inline(never)]
+unsafe fn long_base64(src: &[u8], dst: *mut u8) {
     let (mut from, mut left, mut to) = (src.as_ptr(), src.len(), dst);
     while left >= 3 * BLOCK + 64 {
         for block in 0..4 {
@@ -100,28 +159,33 @@ unsafe fn base64(src: &[u8], dst: *mut u8) -> *mut u8 {
         // SAFETY: within the text.
         to = unsafe { to.add(4 * 64) };
     }
-    while left >= 64 {
-        // SAFETY: 64 bytes of the slice are left.
-        let bytes = unsafe { _mm512_loadu_si512(from.cast()) };
-        // SAFETY: these are the 64 characters of 48 bytes of the slice.
-        unsafe { _mm512_storeu_si512(to.cast(), characters(bytes)) };
-        left -= BLOCK;
-        // SAFETY: within the slice.
-        from = unsafe { from.add(BLOCK) };
-        // SAFETY: within the text.
-        to = unsafe { to.add(64) };
+    // SAFETY: at most 207 bytes are left, and the blocks end within the promised spill.
+    unsafe {
+        if left <= 2 * BLOCK {
+            blocks::<2>(from, left, to);
+        } else {
+            blocks::<5>(from, left, to);
+        }
     }
-    // Two blocks more, of which the first or both may be empty: cheaper than a branch that the
-    // length of a value makes unpredictable.
-    for block in 0..2 {
-        let mask = _bzhi_u64(u64::MAX, left.saturating_sub(block * BLOCK).min(BLOCK) as u32);
+}
+
+/// The characters of up to `N` blocks, and zeros' behind them.
+///
+/// # Safety
+/// `left` bytes, at most 255, are readable at `from`; `N * 64` are writable at `to`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi2")]
+#[inline]
+unsafe fn blocks<const N: usize>(from: *const u8, left: usize, to: *mut u8) {
+    debug_assert!(left < 256);
+    for block in 0..N {
+        // Where the slice goes on, the upper lanes may be loaded and are ignored. `bzhi` takes any
+        // number from 64 to 255 for all.
+        let mask = _bzhi_u64(u64::MAX, left.saturating_sub(block * BLOCK) as u32);
         // SAFETY: the mask allows only bytes of the slice; other lanes are not touched.
         let bytes = unsafe { _mm512_maskz_loadu_epi8(mask, from.wrapping_add(block * BLOCK).cast()) };
-        // SAFETY: at most two blocks behind the end of the text, within the promised spill.
+        // SAFETY: the caller promises the room.
         unsafe { _mm512_storeu_si512(to.add(block * 64).cast(), characters(bytes)) };
     }
-    // SAFETY: the end of the text, which is at least four bytes long where there is padding.
-    unsafe { pad(dst.add(base64_len(src.len())), src.len()) }
 }
 
 /// # Safety
@@ -147,23 +211,33 @@ unsafe fn stamp(text: &StampText, len: usize, dst: *mut u8) -> *mut u8 {
 }
 
 /// # Safety
-/// As for [`Kernel::plain`].
-#[target_feature(enable = "avx512f,avx512bw,bmi2")]
+/// As for [`Kernel::header`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,bmi2,popcnt")]
+#[inline]
+unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
+    // SAFETY: the conditions are the same, and the parts do what they promise.
+    unsafe { put_header(name, value, dst, |name, dst| plain(name, dst), |value, dst| numbers(value, dst)) }
+}
+
+/// The text, if it needs no escaping, and is of ordinary length. Spills up to 32 bytes.
+///
+/// # Safety
+/// The text and the spill are valid for writes at `dst`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi2")]
 #[inline]
 unsafe fn plain(src: &[u8], dst: *mut u8) -> Option<*mut u8> {
-    if src.len() > 64 {
-        // SAFETY: the conditions are the same.
-        return unsafe { super::portable::plain(src, dst) };
+    if src.len() > 32 {
+        return None;
     }
-    let mask = _bzhi_u64(u64::MAX, src.len() as u32);
+    let mask = _bzhi_u32(u32::MAX, src.len() as u32);
     // SAFETY: the mask allows only bytes of the slice.
-    let text = unsafe { _mm512_mask_loadu_epi8(_mm512_set1_epi8(b'.' as i8), mask, src.as_ptr().cast()) };
-    // SAFETY: at most 64 bytes behind the beginning of the text.
-    unsafe { _mm512_storeu_si512(dst.cast(), text) };
+    let text = unsafe { _mm256_mask_loadu_epi8(_mm256_set1_epi8(b'.' as i8), mask, src.as_ptr().cast()) };
+    // SAFETY: the caller promises the room.
+    unsafe { _mm256_storeu_si256(dst.cast(), text) };
     // As signed numbers, bytes that are not ASCII are below the space too.
-    let special = _mm512_cmplt_epi8_mask(text, _mm512_set1_epi8(b' ' as i8))
-        | _mm512_cmpeq_epi8_mask(text, _mm512_set1_epi8(b'"' as i8))
-        | _mm512_cmpeq_epi8_mask(text, _mm512_set1_epi8(b'\\' as i8));
+    let special = _mm256_cmplt_epi8_mask(text, _mm256_set1_epi8(b' ' as i8))
+        | _mm256_cmpeq_epi8_mask(text, _mm256_set1_epi8(b'"' as i8))
+        | _mm256_cmpeq_epi8_mask(text, _mm256_set1_epi8(b'\\' as i8));
     debug_assert_eq!(special == 0, src.iter().all(|byte| is_plain(*byte)));
     // SAFETY: the end of the text.
     (special == 0).then(|| unsafe { dst.add(src.len()) })
@@ -172,8 +246,43 @@ unsafe fn plain(src: &[u8], dst: *mut u8) -> Option<*mut u8> {
 /// Bytes whose numbers are made at once: five bytes of text for each fit a register.
 const NUMBERS: usize = 12;
 
+/// What the five bytes of a number's text are.
+const MINUS: usize = 0;
+const HUNDREDS: usize = 1;
+const TENS: usize = 2;
+const ONES: usize = 3;
+const COMMA: usize = 4;
+
+/// A constant of five bytes for each number.
+const fn per_number(minus: u8, hundreds: u8, tens: u8, ones: u8, comma: u8) -> Bytes64 {
+    let mut table = [0; 64];
+    let mut at = 0;
+    while at < 5 * NUMBERS {
+        table[at] = [minus, hundreds, tens, ones, comma][at % 5];
+        at += 1;
+    }
+    Bytes64(table)
+}
+
+/// Which byte each place is about.
+const SOURCE: Bytes64 = Bytes64({
+    let mut table = [0; 64];
+    let mut at = 0;
+    while at < 5 * NUMBERS {
+        table[at] = (at / 5) as u8;
+        at += 1;
+    }
+    table
+});
+
+/// A place is kept if the byte (for the minus) or its magnitude (for the others) is at least this.
+const KEPT_FROM: Bytes64 = per_number(128, 100, 10, 0, 0);
+
+/// All places but that of the minus.
+const MAGNITUDES: u64 = 0x0fff_ffff_ffff_ffff & !0x0084_2108_4210_8421;
+
 /// The tens and the ones of a number below 100, as nibbles.
-static TENS_ONES: [Bytes64; 2] = {
+const TENS_ONES: [Bytes64; 2] = {
     let mut tables = [Bytes64([0; 64]), Bytes64([0; 64])];
     let mut number = 0;
     while number < 100 {
@@ -183,97 +292,147 @@ static TENS_ONES: [Bytes64; 2] = {
     tables
 };
 
-/// Shifts that bring the tens down in the first 16 bytes, and keep the ones in the others.
-static NIBBLES: Bytes64 = Bytes64({
+/// Shifts that bring the tens down where they are wanted.
+const NIBBLES: Bytes64 = Bytes64({
     let mut table = [0; 64];
     let mut at = 0;
     while at < 64 {
-        table[at] = (at % 8 * 8) as u8 + if at < 16 { 4 } else { 0 };
+        table[at] = (at % 8 * 8) as u8 + if at % 5 == TENS { 4 } else { 0 };
         at += 1;
     }
     table
 });
 
-/// Five bytes for each number: minus, one, tens, ones, comma. Tens and ones are looked up where
-/// [`NIBBLES`] left them.
-static PLACES: Bytes64 = Bytes64({
-    let mut table = [0; 64];
-    let mut number = 0;
-    while number < NUMBERS {
-        table[5 * number + 2] = number as u8;
-        table[5 * number + 3] = 16 + number as u8;
-        number += 1;
-    }
-    table
-});
+/// Where a digit depends on the number, and its bits.
+const DIGITS: Bytes64 = per_number(0, 0, 15, 15, 0);
 
-/// What does not depend on the number. No signed byte has other hundreds than one.
-static FRAME: Bytes64 = Bytes64({
-    let mut table = [0; 64];
-    let mut number = 0;
-    while number < NUMBERS {
-        table[5 * number] = b'-';
-        table[5 * number + 1] = b'1';
-        table[5 * number + 4] = b',';
-        number += 1;
-    }
-    table
-});
+/// The text but for these. No signed byte has other hundreds than one.
+const FRAME: Bytes64 = per_number(b'-', b'1', b'0', b'0', b',');
 
-/// One bit for each number: its first of five.
-const FIRST_OF_FIVE: u64 = 0x0084_2108_4210_8421 & ((1 << (5 * NUMBERS)) - 1);
+const _: () = assert!(MINUS == 0 && HUNDREDS == 1 && ONES == 3 && COMMA == 4);
 
+/// Five bytes of text for each of twelve signed bytes, and which of them to keep.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+#[inline]
+fn spelled(bytes: __m128i) -> (__m512i, u64) {
+    let spread = _mm512_permutexvar_epi8(SOURCE.load(), _mm512_castsi128_si512(bytes));
+    let magnitudes = _mm512_mask_abs_epi8(spread, MAGNITUDES, spread);
+    let kept = _mm512_cmpge_epu8_mask(magnitudes, KEPT_FROM.load());
+    // Below a hundred the subtraction wraps around, and is no minimum.
+    let below_hundred = _mm512_min_epu8(magnitudes, _mm512_sub_epi8(magnitudes, _mm512_set1_epi8(100)));
+    let nibbles = _mm512_permutex2var_epi8(TENS_ONES[0].load(), below_hundred, TENS_ONES[1].load());
+    let digits = _mm512_multishift_epi64_epi8(NIBBLES.load(), nibbles);
+    let text = _mm512_or_si512(_mm512_and_si512(digits, DIGITS.load()), FRAME.load());
+    (text, kept)
+}
+
+/// Every byte as a signed number and a comma. Spills up to 64 bytes.
+///
 /// # Safety
-/// As for [`Kernel::numbers`].
+/// The text and the spill are valid for writes at `dst`; `src` is not empty.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,bmi2,popcnt")]
 #[inline]
 unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8 {
-    let mut to = dst;
-    let mut left = src.len();
-    let mut from = src.as_ptr();
-    loop {
-        let count = left.min(NUMBERS);
+    let put = |from: *const u8, count: usize, to: *mut u8| {
         let mask = _bzhi_u32(u32::MAX, count as u32) as u16;
         // SAFETY: the mask allows only bytes of the slice.
         let bytes = unsafe { _mm_maskz_loadu_epi8(mask, from.cast()) };
-        let (text, bits) = spelled(bytes);
-        let bits = _bzhi_u64(bits, 5 * count as u32);
+        let (text, kept) = spelled(bytes);
+        let kept = _bzhi_u64(kept, 5 * count as u32);
         // To a register and then to memory: straight to memory it is microcoded on Zen 4.
-        let packed = _mm512_maskz_compress_epi8(bits, text);
+        let packed = _mm512_maskz_compress_epi8(kept, text);
         // SAFETY: the text of these bytes, and at most 64 bytes of spill.
         unsafe { _mm512_storeu_si512(to.cast(), packed) };
         // SAFETY: so many bytes of text were stored.
-        to = unsafe { to.add(_popcnt64(bits.cast_signed()) as usize) };
-        left -= count;
-        if left == 0 {
-            return to;
-        }
+        unsafe { to.add(_popcnt64(kept.cast_signed()) as usize) }
+    };
+    let (mut from, mut left, mut to) = (src.as_ptr(), src.len(), dst);
+    while left > NUMBERS {
+        to = put(from, NUMBERS, to);
         // SAFETY: the slice goes on.
         from = unsafe { from.add(NUMBERS) };
+        left -= NUMBERS;
     }
+    put(from, left, to)
 }
 
-/// Five bytes of text for each of twelve signed bytes, and which of them to keep.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,bmi2")]
+/// The digits of two numbers, each in eight lanes of 52-bit fixed point.
+///
+/// Lane k holds the fraction `number / 10^(8-k)` as `number * RECIPROCALS[k] / 2^52`, whose whole
+/// part falls off; ten times that is the digit.
+#[target_feature(enable = "avx512f,avx512vbmi,avx512ifma")]
 #[inline]
-fn spelled(bytes: __m128i) -> (__m512i, u64) {
-    let magnitudes = _mm_abs_epi8(bytes);
-    let hundred = _mm_set1_epi8(100);
-    let negative = _mm_movepi8_mask(bytes);
-    let hundreds = _mm_cmpge_epu8_mask(magnitudes, hundred);
-    let tens = _mm_cmpge_epu8_mask(magnitudes, _mm_set1_epi8(10));
-    let below_hundred = _mm_mask_sub_epi8(magnitudes, hundreds, magnitudes, hundred);
+fn digits(numbers: [u64; 2]) -> [u64; 2] {
+    let ten = _mm512_set1_epi64(10);
+    let zero = _mm512_set1_epi64(i64::from(b'0'));
+    let of = |number: u64| {
+        let number = _mm512_set1_epi64(number.cast_signed());
+        let fraction = _mm512_madd52lo_epu64(ROUNDING.load(), number, RECIPROCALS.load());
+        _mm512_madd52hi_epu64(zero, fraction, ten)
+    };
+    let [first, second] = numbers.map(of);
+    let packed = _mm512_castsi512_si128(_mm512_permutex2var_epi8(first, LOWEST_BYTES.load(), second));
+    [_mm_cvtsi128_si64(packed).cast_unsigned(), _mm_extract_epi64::<1>(packed).cast_unsigned()]
+}
 
-    let spread = _mm512_broadcast_i32x4(below_hundred);
-    let nibbles = _mm512_permutex2var_epi8(TENS_ONES[0].load(), spread, TENS_ONES[1].load());
-    let nibbles = _mm512_multishift_epi64_epi8(NIBBLES.load(), nibbles);
-    let digits =
-        _mm512_or_si512(_mm512_and_si512(nibbles, _mm512_set1_epi8(15)), _mm512_set1_epi8(b'0' as i8));
-    let text = _mm512_mask_permutexvar_epi8(FRAME.load(), FIRST_OF_FIVE * 0b01100, PLACES.load(), digits);
+/// `2^52 / 10^8` to `2^52 / 10`, rounded up but for the first.
+const RECIPROCALS: Bytes64 = eight_words({
+    let mut words = [0; 8];
+    let mut power = 100_000_000;
+    let mut lane = 0;
+    while lane < 8 {
+        words[lane] = (1 << 52) / power + if lane == 0 { 0 } else { 1 };
+        power /= 10;
+        lane += 1;
+    }
+    words
+});
 
-    let bits = _pdep_u64(u64::from(negative), FIRST_OF_FIVE)
-        | _pdep_u64(u64::from(hundreds), FIRST_OF_FIVE << 1)
-        | _pdep_u64(u64::from(tens), FIRST_OF_FIVE << 2)
-        | FIRST_OF_FIVE * 0b11000;
-    (text, bits)
+/// The first lane's numbers are so long that rounding its factor up would make `99999999` overflow;
+/// it is rounded down, and this makes good for it: more than `10^8` times what was cut off (0.28),
+/// less than one unit of the last digit (`2^52 / 10^8`).
+const ROUNDING: Bytes64 = eight_words([36_000_000, 0, 0, 0, 0, 0, 0, 0]);
+
+/// The lowest byte of each lane of two registers.
+const LOWEST_BYTES: Bytes64 = Bytes64({
+    let mut table = [0; 64];
+    let mut lane = 0;
+    while lane < 16 {
+        table[lane] = 8 * lane as u8;
+        lane += 1;
+    }
+    table
+});
+
+const fn eight_words(words: [u64; 8]) -> Bytes64 {
+    let mut bytes = [0; 64];
+    let mut at = 0;
+    while at < 64 {
+        bytes[at] = words[at / 8].to_le_bytes()[at % 8];
+        at += 1;
+    }
+    Bytes64(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payload::decimal::eight_digits;
+
+    #[test]
+    #[expect(clippy::print_stderr, reason = "a skip must be seen")]
+    fn digits_are_those_of_the_portable_tier() {
+        if !is_x86_feature_detected!("avx512ifma") || !is_x86_feature_detected!("avx512vbmi") {
+            eprintln!("skipped: this machine has no AVX-512 IFMA and VBMI");
+            return;
+        }
+        // With a stride that meets every pair of neighbouring digits many times.
+        let edges = (0..8).flat_map(|power| (1..10).map(move |digit| digit * 10_u64.pow(power)));
+        let edges = edges.flat_map(|number| [number - 1, number]);
+        for number in (0..100_000_000).step_by(97).chain(99_999_000..100_000_000).chain(edges) {
+            // SAFETY: the features were just detected.
+            let digits = unsafe { digits([number, 99_999_999 - number]) };
+            assert_eq!(digits, [eight_digits(number), eight_digits(99_999_999 - number)]);
+        }
+    }
 }

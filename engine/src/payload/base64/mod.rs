@@ -12,29 +12,26 @@ pub(super) mod portable;
 /// How many characters `bytes` bytes become.
 #[inline(always)]
 pub(crate) const fn base64_len(bytes: usize) -> usize {
-    bytes.div_ceil(3) * 4
+    // Not `div_ceil`, which costs more to be right for lengths that no slice has.
+    (bytes + 2) / 3 * 4
 }
 
-/// Overwrites the last characters of a text that ends at `end`, and stands for `bytes` bytes, with
-/// its padding. Returns `end`.
+/// Puts the padding at the end of a text of `len` characters for `bytes` bytes, which begins at
+/// `start`, and returns the text's end.
 ///
 /// # Safety
-/// - Where `bytes` is no multiple of three, two bytes before `end` are valid for writes;
-/// - one byte at `end` is, and does not matter.
+/// The text, and two bytes behind it, are valid for writes.
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "part of the kernels")]
 #[inline(always)]
-unsafe fn pad(end: *mut u8, bytes: usize) -> *mut u8 {
-    // Without a branch, which varying lengths would make unpredictable: a position that needs no
-    // padding moves to `end`.
-    let (last, last_but_one) = match bytes % 3 {
-        0 => (0, 0),
-        1 => (1, 2),
-        _ => (1, 0),
-    };
-    // SAFETY: within the text, or at its end.
-    unsafe { end.sub(last).write(b'=') };
-    // SAFETY: within the text, or at its end.
-    unsafe { end.sub(last_but_one).write(b'=') };
+unsafe fn pad(start: *mut u8, len: usize, bytes: usize) -> *mut u8 {
+    debug_assert_eq!(len, base64_len(bytes));
+    let missing = len / 4 * 3 - bytes;
+    // SAFETY: the end of the text.
+    let end = unsafe { start.add(len) };
+    // Without a branch, which varying lengths would make unpredictable: what is not padding falls
+    // behind the text.
+    // SAFETY: within the last group, if there is one, or behind the text.
+    unsafe { end.sub(missing).cast::<[u8; 2]>().write_unaligned(*b"==") };
     end
 }

@@ -3,16 +3,19 @@
 #![expect(clippy::multiple_unsafe_ops_per_block, reason = "the same bound covers the stores of a text")]
 
 use super::base64_len;
-use crate::payload::headers::NUMBERS;
+use crate::payload::cursor::put_headers;
+use crate::payload::headers::{NUMBERS, put_header};
 use crate::payload::kernel::{Kernel, StampText};
+use crate::record::Header;
+use std::ptr::NonNull;
 
 pub(in crate::payload) struct Portable;
 
 // SAFETY: every routine writes its text, and at most eight bytes behind it.
 unsafe impl Kernel for Portable {
     #[inline(always)]
-    unsafe fn base64(src: &[u8], dst: *mut u8) -> *mut u8 {
-        let len = base64_len(src.len());
+    unsafe fn base64(src: &[u8], len: usize, dst: *mut u8) -> *mut u8 {
+        debug_assert_eq!(len, base64_len(src.len()));
         // SAFETY: the caller promises that the text fits at `dst`, which is initialised memory that
         // nobody else refers to.
         let out = unsafe { std::slice::from_raw_parts_mut(dst, len) };
@@ -22,15 +25,20 @@ unsafe impl Kernel for Portable {
     }
 
     #[inline(always)]
-    unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8 {
+    unsafe fn headers<'h>(
+        headers: impl Iterator<Item = Header<'h>>,
+        at: *mut u8,
+        left: usize,
+        exact: bool,
+    ) -> Option<NonNull<u8>> {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { numbers(src, dst) }
+        unsafe { self::headers(headers, at, left, exact) }
     }
 
     #[inline(always)]
-    unsafe fn plain(src: &[u8], dst: *mut u8) -> Option<*mut u8> {
+    unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { plain(src, dst) }
+        unsafe { header(name, value, dst) }
     }
 
     #[inline(always)]
@@ -43,12 +51,37 @@ unsafe impl Kernel for Portable {
     }
 }
 
-/// [`Kernel::numbers`] by table.
+/// Out of line: see [`Kernel::headers`].
 ///
 /// # Safety
-/// As there; spills up to three bytes.
+/// As there.
+#[inline(never)]
+unsafe fn headers<'h>(
+    headers: impl Iterator<Item = Header<'h>>,
+    at: *mut u8,
+    left: usize,
+    exact: bool,
+) -> Option<NonNull<u8>> {
+    // SAFETY: the conditions are the same.
+    unsafe { put_headers::<Portable>(headers, at, left, exact) }
+}
+
+/// [`Kernel::header`] by table and by words of eight bytes.
+///
+/// # Safety
+/// As there.
 #[inline(always)]
-pub(super) unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8 {
+pub(super) unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
+    // SAFETY: the conditions are the same, and the parts do what they promise.
+    unsafe { put_header(name, value, dst, |name, dst| plain(name, dst), |value, dst| numbers(value, dst)) }
+}
+
+/// Every byte as a signed number and a comma, by table. Spills up to six bytes.
+///
+/// # Safety
+/// The text and the spill are valid for writes at `dst`.
+#[inline(always)]
+unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8 {
     let mut end = dst;
     for byte in src {
         let entry = NUMBERS[usize::from(*byte)];
@@ -62,12 +95,12 @@ pub(super) unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8 {
     end
 }
 
-/// [`Kernel::plain`] by words of eight bytes.
+/// The text, if it needs no escaping, by words. Spills up to eight bytes.
 ///
 /// # Safety
-/// As there; spills up to eight bytes.
+/// The text and the spill are valid for writes at `dst`.
 #[inline(always)]
-pub(super) unsafe fn plain(src: &[u8], dst: *mut u8) -> Option<*mut u8> {
+pub(in crate::payload) unsafe fn plain(src: &[u8], dst: *mut u8) -> Option<*mut u8> {
     let mut special = 0;
     let mut at = 0;
     while at < src.len() {

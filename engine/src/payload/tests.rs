@@ -1,0 +1,219 @@
+//! The writer against the reference: every tier, in buffers that are exactly as large as needed,
+//! from input that ends where memory ends.
+
+use super::kernel::SPILL_BYTES;
+use super::samples::{Sample, with_records};
+use super::stamp::Stamp;
+use super::writer::{RunOut, Written};
+use super::{Template, Tier, encoded_len, write_run};
+use crate::ids::Offset;
+use crate::ids::{Partition, Topic};
+use crate::payload::buffer::IndexEntry;
+use crate::payload::reference::record_json;
+use crate::record::{Header, Record, RecordRef, TimestampType};
+use memmap2::{MmapMut, MmapOptions};
+use proptest::prelude::*;
+
+/// Writes `records` into exactly `room` bytes and the slack, and returns what was written.
+fn written<R: Record>(
+    tier: Tier,
+    template: &Template,
+    records: &[R],
+    room: usize,
+    exact: bool,
+) -> (Written, Vec<u8>) {
+    const CANARY: u8 = 0xee;
+    let mut buffer = vec![CANARY; room + SPILL_BYTES + 64];
+    let mut index = vec![IndexEntry::default(); records.len()];
+    let out = RunOut {
+        bytes: &mut buffer[..room + SPILL_BYTES],
+        room,
+        exact,
+        index: &mut index,
+        start: 0,
+        stamp: &mut Stamp::EMPTY.clone(),
+    };
+    let written = write_run(tier, template, records, out);
+    assert!(buffer[room + SPILL_BYTES..].iter().all(|byte| *byte == CANARY), "{tier} wrote behind the slack");
+    let mut start = 0;
+    for (record, entry) in records.iter().zip(&index[..written.records]) {
+        assert_eq!((entry.offset, entry.timestamp_ms), (record.offset().0, record.timestamp_ms()));
+        assert_eq!(entry.start as usize, start);
+        start += encoded_len(template, record);
+    }
+    buffer.truncate(written.bytes);
+    (written, buffer)
+}
+
+fn reference<R: Record>(topic: &Topic, records: &[R]) -> Vec<u8> {
+    let mut text = Vec::new();
+    for record in records {
+        text.push(b',');
+        text.extend_from_slice(record_json(topic, record).as_bytes());
+    }
+    text
+}
+
+/// Checks a run on every tier, in a buffer that it fills to the last byte, and in one that is one
+/// byte too small.
+fn check<R: Record>(topic: &Topic, records: &[R]) {
+    let template = Template::new(topic, records[0].partition());
+    let expected = reference(topic, records);
+    let len: usize = records.iter().map(|record| encoded_len(&template, record)).sum();
+    assert_eq!(len, expected.len());
+    for tier in Tier::available() {
+        let (all, text) = written(tier, &template, records, len, true);
+        assert_eq!(String::from_utf8_lossy(&text), String::from_utf8_lossy(&expected), "{tier}");
+        assert_eq!(all, Written { records: records.len(), bytes: len });
+        let (fewer, text) = written(tier, &template, records, len - 1, true);
+        assert_eq!(fewer.records, records.len() - 1);
+        assert!(expected.starts_with(&text));
+        let (bounded, text) = written(tier, &template, records, len, false);
+        assert!(bounded.bytes <= len && expected.starts_with(&text));
+    }
+}
+
+/// Bytes whose end is the end of readable memory.
+struct Cliff {
+    map: MmapMut,
+    end: usize,
+}
+
+impl Cliff {
+    #[expect(unsafe_code, reason = "takes a page away so that a read behind the end is a crash")]
+    fn new(bytes_max: usize) -> Self {
+        let page = 4096;
+        let end = bytes_max.next_multiple_of(page);
+        let mut map = MmapOptions::new().len(end + page).map_anon().unwrap();
+        for (at, byte) in map[..end].iter_mut().enumerate() {
+            *byte = (at * 31 + at / 256 * 7) as u8;
+        }
+        // SAFETY: the last page of a mapping of our own, which nothing reads from here on.
+        let refused = unsafe { libc::mprotect(map.as_mut_ptr().add(end).cast(), page, libc::PROT_NONE) };
+        assert_eq!(refused, 0);
+        Self { map, end }
+    }
+
+    fn last(&self, bytes: usize) -> &[u8] {
+        &self.map[self.end - bytes..self.end]
+    }
+}
+
+fn record<'r>(key: Option<&'r [u8]>, value: Option<&'r [u8]>, headers: &'r [Header<'r>]) -> RecordRef<'r> {
+    RecordRef {
+        partition: Partition(0),
+        offset: Offset(15),
+        timestamp_ms: 1_545_084_650_987,
+        timestamp_type: TimestampType::CreateTime,
+        key,
+        value,
+        headers,
+    }
+}
+
+#[test]
+fn every_length_up_to_300_is_written_without_reading_behind_it() {
+    let cliff = Cliff::new(4096);
+    let topic = Topic::new("my-topic");
+    for bytes in 0..=300 {
+        let slice = cliff.last(bytes);
+        check(&topic, &[record(None, Some(slice), &[])]);
+        check(&topic, &[record(Some(slice), None, &[])]);
+        let headers = [Header { name: b"n", value: Some(slice) }, Header { name: slice, value: None }];
+        check(&topic, &[record(Some(slice), Some(slice), &headers)]);
+    }
+}
+
+#[test]
+fn lengths_around_every_block_of_the_kernels_are_right() {
+    let cliff = Cliff::new(200_000);
+    let topic = Topic::new("t");
+    let lengths = (300..1100).step_by(7).chain([1023, 1024, 1025, 4095, 10_240, 99_999, 131_072]);
+    for bytes in lengths {
+        let slice = cliff.last(bytes);
+        check(&topic, &[record(Some(b"k"), Some(slice), &[])]);
+    }
+}
+
+#[test]
+fn every_plain_name_up_to_100_bytes_is_copied() {
+    let cliff = "abcdefghij-".repeat(10);
+    for bytes in 0..=100 {
+        let headers = [Header { name: &cliff.as_bytes()[..bytes], value: Some(b"\x80\x7f\x00") }];
+        check(&Topic::new("t"), &[record(None, None, &headers)]);
+    }
+}
+
+#[test]
+fn every_byte_is_right_in_every_place_of_a_header() {
+    let all: Vec<u8> = (0..=255).chain((0..=255).rev()).collect();
+    for from in 0..13 {
+        let headers = [Header { name: b"h", value: Some(&all[from..]) }];
+        check(&Topic::new("t"), &[record(None, None, &headers)]);
+    }
+    for byte in 0..=255 {
+        let name = [b'a', byte, b'b'];
+        let headers = [Header { name: &name, value: Some(&[byte]) }];
+        check(&Topic::new("t"), &[record(None, None, &headers)]);
+    }
+}
+
+#[test]
+fn offsets_and_timestamps_are_right_wherever_their_digits_change() {
+    let edges: Vec<i64> = (0..=18)
+        .map(|power| 10_i64.pow(power))
+        .flat_map(|power| [power - 2, power - 1, power, power + 1, -power])
+        .chain([i64::MIN, i64::MIN + 1, i64::MAX - 1, i64::MAX, 199_999_999, 200_000_000])
+        .collect();
+    for topic in ["t", "a-topic-of-ordinary-length"] {
+        // One run, so that each follows from the one before.
+        let records: Vec<RecordRef<'_>> = edges
+            .iter()
+            .enumerate()
+            .map(|(at, number)| RecordRef {
+                partition: Partition(i32::MAX),
+                offset: Offset(*number),
+                timestamp_ms: edges[edges.len() - 1 - at],
+                ..record(Some(b"k"), None, &[])
+            })
+            .collect();
+        check(&Topic::new(topic), &records);
+    }
+}
+
+#[test]
+fn timestamp_types_keys_and_values_may_change_from_record_to_record() {
+    let types = [TimestampType::CreateTime, TimestampType::None, TimestampType::LogAppendTime];
+    let parts = [None, Some(&b""[..]), Some(b"x")];
+    let mut records = Vec::new();
+    for timestamp_type in types {
+        for key in parts {
+            for value in parts {
+                records.push(RecordRef { timestamp_type, ..record(key, value, &[]) });
+            }
+        }
+    }
+    check(&Topic::new("t"), &records);
+}
+
+#[test]
+fn topics_of_any_length_and_content_are_written() {
+    for topic in ["", "\"", "a\\b\u{1}", "ä", &"x".repeat(249), &"y".repeat(3000), &"\u{1}".repeat(249)] {
+        let partition = Partition(-1);
+        let records = [record(Some(b"key"), Some(b"value"), &[]), record(None, None, &[])];
+        let records = records.map(|record| RecordRef { partition, ..record });
+        check(&Topic::new(topic), &records);
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_run_of_records_is_the_reference(samples in prop::collection::vec(Sample::any(300), 1..6)) {
+        with_records(Partition(3), &samples, |records| check(&Topic::new("orders"), records));
+    }
+
+    #[test]
+    fn large_records_are_the_reference(sample in Sample::any(20_000)) {
+        with_records(Partition(3), &[sample], |records| check(&Topic::new("orders"), records));
+    }
+}
