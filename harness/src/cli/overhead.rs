@@ -22,13 +22,13 @@ pub struct OverheadArguments {
     #[arg(long, value_name = "SIZE,..", value_delimiter = ',', default_value = "100B,1KiB,10KiB")]
     pub sizes: Vec<Bytes>,
     /// How often each side reads each topic.
-    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub rounds: u16,
     /// What a topic is filled with; the embedded broker holds 4MiB of each partition at most.
-    #[arg(long, value_name = "SIZE", default_value = "256MiB")]
+    #[arg(long, value_name = "SIZE", default_value = "512MiB")]
     pub bytes: Bytes,
     /// Partitions of each topic.
-    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(long, value_name = "N", default_value_t = 128)]
     pub partitions: u32,
     /// Keys.
     #[arg(long, value_name = "LAW", default_value = "random(8B)")]

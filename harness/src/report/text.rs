@@ -99,14 +99,12 @@ fn batches(out: &mut String, result: &RunResult) -> fmt::Result {
     };
     line(out, "flushed by", &shares(&batches.causes))?;
     line(out, "invocations", &shares(&result.invocations))?;
-    line(
-        out,
-        "overlap",
-        &format!(
-            "{:.1} % were full and written before the previous answer",
-            100.0 * overlap.full_ahead_share
-        ),
-    )?;
+    let ahead = if overlap.full_ahead > 0 {
+        format!("{:.1} % were full and written before the previous answer", 100.0 * overlap.full_ahead_share)
+    } else {
+        "no batch was full before the previous answer: the function was not what limits".to_owned()
+    };
+    line(out, "overlap", &ahead)?;
     if overlap.full_ahead > 0 {
         let turnaround = &overlap.turnaround;
         line(
