@@ -112,7 +112,7 @@ impl Part {
                 let end = buffer.record_bytes(run, positions.end - 1).end;
                 match slices.last_mut() {
                     Some((_, last_place, last)) if *last_place == place && last.end == start => {
-                        last.end = end
+                        last.end = end;
                     }
                     _ => slices.push((*rank, place, start..end)),
                 }

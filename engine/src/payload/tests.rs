@@ -88,8 +88,9 @@ impl Cliff {
         for (at, byte) in map[..end].iter_mut().enumerate() {
             *byte = (at * 31 + at / 256 * 7) as u8;
         }
+        let last = map[end..].as_mut_ptr().cast();
         // SAFETY: the last page of a mapping of our own, which nothing reads from here on.
-        let refused = unsafe { libc::mprotect(map.as_mut_ptr().add(end).cast(), page, libc::PROT_NONE) };
+        let refused = unsafe { libc::mprotect(last, page, libc::PROT_NONE) };
         assert_eq!(refused, 0);
         Self { map, end }
     }

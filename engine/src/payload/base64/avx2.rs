@@ -7,6 +7,7 @@
     unsafe_code,
     reason = "loads and stores through raw pointers, within the slice and the promised room"
 )]
+#![expect(clippy::multiple_unsafe_ops_per_block, reason = "an address and the access to it have one bound")]
 
 use super::pad;
 use crate::payload::cursor::put_headers;

@@ -7,6 +7,7 @@
     unsafe_code,
     reason = "loads and stores through raw pointers, within the slice and the promised room"
 )]
+#![expect(clippy::multiple_unsafe_ops_per_block, reason = "an address and the access to it have one bound")]
 
 use super::pad;
 use crate::payload::cursor::put_headers;
@@ -114,24 +115,23 @@ fn characters(block: __m512i) -> __m512i {
     _mm512_permutexvar_epi8(sixes, ALPHABET.load())
 }
 
-/// The longest slice whose characters are made in line.
-const SHORT_MAX: usize = 4 * BLOCK;
-
 /// # Safety
 /// As for [`Kernel::base64`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,bmi2")]
 #[inline]
 unsafe fn base64(src: &[u8], len: usize, dst: *mut u8) -> *mut u8 {
-    const BLOCKS_2: usize = 2 * BLOCK;
     // One, two or four blocks, some of which may be empty: a few wide stores too many cost less
     // than a loop that the length of a value makes unpredictable.
     // SAFETY: so many blocks hold the slice, and end within the promised spill.
     unsafe {
-        match src.len() {
-            0..=BLOCK => blocks::<1>(src.as_ptr(), src.len(), dst),
-            0..=BLOCKS_2 => blocks::<2>(src.as_ptr(), src.len(), dst),
-            0..=SHORT_MAX => blocks::<4>(src.as_ptr(), src.len(), dst),
-            _ => long_base64(src, dst),
+        if src.len() <= BLOCK {
+            blocks::<1>(src.as_ptr(), src.len(), dst);
+        } else if src.len() <= 2 * BLOCK {
+            blocks::<2>(src.as_ptr(), src.len(), dst);
+        } else if src.len() <= 4 * BLOCK {
+            blocks::<4>(src.as_ptr(), src.len(), dst);
+        } else {
+            long_base64(src, dst);
         }
     }
     // SAFETY: the text and the promised spill.
@@ -286,7 +286,7 @@ const TENS_ONES: [Bytes64; 2] = {
     let mut tables = [Bytes64([0; 64]), Bytes64([0; 64])];
     let mut number = 0;
     while number < 100 {
-        tables[number / 64].0[number % 64] = ((number / 10) << 4 | number % 10) as u8;
+        tables[number / 64].0[number % 64] = (((number / 10) << 4) | (number % 10)) as u8;
         number += 1;
     }
     tables

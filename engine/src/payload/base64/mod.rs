@@ -11,8 +11,8 @@ pub(super) mod portable;
 
 /// How many characters `bytes` bytes become.
 #[inline(always)]
+#[expect(clippy::manual_div_ceil, reason = "that costs more, to be right for lengths that no slice has")]
 pub(crate) const fn base64_len(bytes: usize) -> usize {
-    // Not `div_ceil`, which costs more to be right for lengths that no slice has.
     (bytes + 2) / 3 * 4
 }
 
@@ -29,9 +29,11 @@ unsafe fn pad(start: *mut u8, len: usize, bytes: usize) -> *mut u8 {
     let missing = len / 4 * 3 - bytes;
     // SAFETY: the end of the text.
     let end = unsafe { start.add(len) };
+    // SAFETY: within the last group, if there is one, or the text's end.
+    let padding = unsafe { end.sub(missing) };
     // Without a branch, which varying lengths would make unpredictable: what is not padding falls
     // behind the text.
-    // SAFETY: within the last group, if there is one, or behind the text.
-    unsafe { end.sub(missing).cast::<[u8; 2]>().write_unaligned(*b"==") };
+    // SAFETY: within the text and the two bytes behind it.
+    unsafe { padding.cast::<[u8; 2]>().write_unaligned(*b"==") };
     end
 }

@@ -130,8 +130,8 @@ fn last_word(src: &[u8]) -> u64 {
 fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     // A byte's borrow can reach the next byte only if its own answer is yes already.
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
+    let quote = word ^ (ONES * u64::from(b'"'));
+    let backslash = word ^ (ONES * u64::from(b'\\'));
     let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
     (word | below(word, 0x20) | below(quote, 1) | below(backslash, 1)) & (ONES * 0x80)
 }
