@@ -203,6 +203,26 @@ fn refused_commits_are_sent_again() {
     assert_eq!(log.lock().expect("log").refuse_commits, 0);
 }
 
+/// As a coordinator does while a group rebalances.
+#[test]
+fn a_last_commit_that_is_refused_is_sent_again_before_anything_is_let_go() {
+    let log = log(2, 300);
+    log.lock().expect("log").refuse_last_commits = 2;
+    let invoker = Scripted::new(|_, _| async { OK });
+    let settings = EngineSettings { commit_interval: Duration::from_secs(300), ..settings() };
+    let engine = start(settings, &log, &invoker);
+    until("all is delivered", || invoker.delivered().len() == 600);
+    let revoked = SourceEvent::Revoked { partitions: vec![Partition(0)], lost: false };
+    log.lock().expect("log").events.push_back(revoked);
+    until("it is let go", || !log.lock().expect("log").released.is_empty());
+    assert_eq!(log.lock().expect("log").committed[0], 300);
+    log.lock().expect("log").refuse_last_commits = 2;
+    engine.drain();
+    assert!(engine.join().fatal.is_none());
+    assert!(all_committed(&log));
+    assert_eq!(log.lock().expect("log").refuse_last_commits, 0);
+}
+
 #[test]
 fn a_revoked_partition_waits_for_its_invocation_and_is_committed_before_it_is_let_go() {
     let log = log(1, 100);

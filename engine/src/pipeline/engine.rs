@@ -17,6 +17,7 @@ use crate::time::Clock;
 use super::dispatch::Dispatch;
 use super::poller::Poller;
 use super::rebalance::Rebalance;
+use super::repeats::Repeats;
 use super::thread::{ConsumerThread, Scratch};
 use super::{EngineSettings, Observer, POLLERS_MAX, THREADS_MAX};
 
@@ -138,6 +139,7 @@ impl Engine {
                 draining: Arc::clone(&draining),
                 cadence: Cadence::new(settings.commit_interval),
                 rebalance: Rebalance::default(),
+                problems: Repeats::default(),
                 scratch: Scratch::default(),
                 settings: Arc::clone(&settings),
             };

@@ -13,11 +13,13 @@
 //!
 //! This is the only module that knows all the others.
 
+mod commits;
 mod dispatch;
 mod engine;
 mod partitions;
 mod poller;
 mod rebalance;
+mod repeats;
 mod thread;
 
 use std::ops::Range;

@@ -9,14 +9,15 @@ use crossbeam::sync::Parker;
 use crate::commit::Cadence;
 use crate::ids::{Offset, Partition};
 use crate::payload::Pool;
-use crate::source::{CommitMode, Source, SourceError, SourceEvent, SourceState, Start};
-use crate::telemetry::{ArenaBytes, Count, EngineState, ErrorKind, Writer};
+use crate::source::{Source, SourceError, SourceEvent, SourceState, Start};
+use crate::telemetry::{ArenaBytes, EngineState, ErrorKind, Writer};
 use crate::time::{Clock, Nanos};
 
 use super::dispatch::Dispatch;
 use super::partitions::Owned;
 use super::poller::{Bench, Poller};
 use super::rebalance::{Change, Rebalance, Step};
+use super::repeats::Repeats;
 use super::{EngineSettings, Observer};
 
 /// The longest sleep: the client's own timers are served at least this often.
@@ -24,10 +25,6 @@ const SLEEP_MAX: Duration = Duration::from_millis(100);
 /// How soon to look again for a free buffer: one whose frames the HTTP client has not yet let go
 /// announces itself to nobody.
 const STARVED_SLEEP: Duration = Duration::from_millis(1);
-/// How long the answer to an asynchronous commit is waited for before a synchronous one.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
-/// How soon to look for that answer again, should nothing wake the thread.
-const ANSWER_SLEEP: Duration = Duration::from_millis(5);
 /// How soon to try again to begin reading what was assigned.
 const ASSIGN_PAUSE: Duration = Duration::from_secs(1);
 /// How long leaving the group may take.
@@ -47,6 +44,7 @@ pub(super) struct ConsumerThread<S: Source> {
     pub(super) draining: Arc<AtomicBool>,
     pub(super) cadence: Cadence,
     pub(super) rebalance: Rebalance,
+    pub(super) problems: Repeats,
     pub(super) scratch: Scratch,
 }
 
@@ -54,7 +52,7 @@ pub(super) struct ConsumerThread<S: Source> {
 #[derive(Default)]
 pub(super) struct Scratch {
     events: Vec<SourceEvent>,
-    offsets: Vec<(Partition, Offset)>,
+    pub(super) offsets: Vec<(Partition, Offset)>,
     routes: Vec<(Partition, usize)>,
     starts: Vec<Start>,
 }
@@ -116,7 +114,8 @@ impl<S: Source> ConsumerThread<S> {
         verdict
     }
 
-    fn serve(&mut self) -> Result<(), SourceError> {
+    /// Takes in what the client has to say.
+    pub(super) fn serve(&mut self) -> Result<(), SourceError> {
         let mut events = std::mem::take(&mut self.scratch.events);
         self.source.serve(&mut events);
         let mut verdict = Ok(());
@@ -136,11 +135,7 @@ impl<S: Source> ConsumerThread<S> {
                     tracing::info!(?state, "source");
                     self.counters.counters().set_state(engine_state(state));
                 }
-                SourceEvent::Problem(problem) => {
-                    tracing::warn!("{problem}");
-                    self.counters.error(ErrorKind::Polling);
-                    self.counters.counters().note_problem(&problem.to_string());
-                }
+                SourceEvent::Problem(problem) => self.on_problem(&problem, ""),
                 SourceEvent::Fatal(fatal) => {
                     tracing::error!("{fatal}");
                     verdict = Err(fatal);
@@ -149,6 +144,18 @@ impl<S: Source> ConsumerThread<S> {
         }
         self.scratch.events = events;
         verdict
+    }
+
+    /// Something failed that is tried again, and says so at most every few seconds.
+    fn on_problem(&mut self, problem: &SourceError, more: &str) {
+        self.counters.error(ErrorKind::Polling);
+        let text = problem.to_string();
+        self.counters.counters().note_problem(&text);
+        match self.problems.note(&text, self.clock.now()) {
+            Some(0) => tracing::warn!("{text}{more}"),
+            Some(untold) => tracing::warn!(untold, "{text}{more}"),
+            None => {}
+        }
     }
 
     fn answers(&mut self) -> bool {
@@ -193,9 +200,7 @@ impl<S: Source> ConsumerThread<S> {
             routes.push((partition, lightest));
         }
         if let Err(error) = self.source.assign(routes, starts) {
-            tracing::warn!("{error}; it is tried again");
-            self.counters.error(ErrorKind::Polling);
-            self.counters.counters().note_problem(&error.to_string());
+            self.on_problem(&error, "; it is tried again");
             self.rebalance.assign_again(partitions, self.clock.now() + ASSIGN_PAUSE);
             return;
         }
@@ -216,10 +221,10 @@ impl<S: Source> ConsumerThread<S> {
         if lost {
             tracing::warn!(
                 partitions = %listed(partitions),
-                "lost: another member owns them already; what was not committed is delivered again"
+                "lost: the group took them away without asking; their next owner delivers again what was not committed"
             );
         } else {
-            self.commit_and_wait(|partition| partitions.contains(&partition));
+            self.commit_and_wait(|partition| partitions.contains(&partition))?;
             tracing::info!(partitions = %listed(partitions), "released");
         }
         for &partition in partitions {
@@ -232,82 +237,13 @@ impl<S: Source> ConsumerThread<S> {
         self.source.release(partitions)
     }
 
-    /// Tells the cadence how far the watermarks have come.
-    fn note_moved(&mut self) {
-        for poller in &mut self.pollers {
-            for (partition, offset) in poller.rewound.drain(..) {
-                self.cadence.on_assigned(partition, offset, None);
-            }
-            for owned in poller.partitions.owned_mut() {
-                let committable = owned.watermark.committable();
-                owned.gauges.set_watermark(committable);
-                self.cadence.on_moved(owned.partition, committable);
-            }
-        }
-    }
-
-    fn commit_when_due(&mut self) {
-        let now = self.clock.now();
-        if self.cadence.tick(now, &mut self.scratch.offsets)
-            && let Err(error) = self.source.commit(&self.scratch.offsets, CommitMode::Async)
-        {
-            self.on_commit_failed(&error);
-        }
-    }
-
-    /// Commits what is done of the partitions `wanted`, and waits for the answer.
-    fn commit_and_wait(&mut self, wanted: impl Fn(Partition) -> bool) {
-        // Repeated by the client after the newer one, an older commit would move the group back.
-        let patience = self.clock.now() + ANSWER_PATIENCE;
-        while self.cadence.is_in_flight() && self.clock.now() < patience {
-            if self.serve().is_err() {
-                return;
-            }
-            self.parker.park_timeout(ANSWER_SLEEP);
-        }
-        self.note_moved();
-        let mut offsets = std::mem::take(&mut self.scratch.offsets);
-        self.cadence.unfinished(wanted, &mut offsets);
-        if !offsets.is_empty() {
-            match self.source.commit(&offsets, CommitMode::Sync) {
-                Ok(()) => {
-                    self.cadence.on_committed_sync(&offsets);
-                    self.tell_committed(&offsets);
-                }
-                Err(error) => self.on_commit_failed(&error),
-            }
-        }
-        self.scratch.offsets = offsets;
-    }
-
-    fn on_commit_failed(&mut self, error: &SourceError) {
-        tracing::warn!("{error}; it is tried again with the next one");
-        self.counters.error(ErrorKind::Commit);
-        self.cadence.on_failed(self.clock.now());
-    }
-
-    fn tell_committed(&mut self, offsets: &[(Partition, Offset)]) {
-        let now = self.clock.now();
-        for &(partition, offset) in offsets {
-            if let Some(owned) = self.owned(partition) {
-                let before = owned.gauges.committed();
-                owned.gauges.set_committed(offset);
-                let moved = before.map_or(0, |before| offset.0.saturating_sub(before.0));
-                self.counters.records(Count::Committed, u64::try_from(moved).unwrap_or(0));
-            }
-            if let Some(observer) = &self.observer {
-                observer.on_committed(partition, offset, now);
-            }
-        }
-    }
-
     fn on_end(&mut self, partition: Partition, end: Offset) {
         if let Some(owned) = self.owned(partition) {
             owned.gauges.set_end(end);
         }
     }
 
-    fn owned(&mut self, partition: Partition) -> Option<&mut Owned> {
+    pub(super) fn owned(&mut self, partition: Partition) -> Option<&mut Owned> {
         self.pollers
             .iter_mut()
             .flat_map(|poller| poller.partitions.owned_mut())
@@ -355,7 +291,8 @@ impl<S: Source> ConsumerThread<S> {
         for poller in &mut self.pollers {
             poller.abandon();
         }
-        self.commit_and_wait(|_| true);
+        // What is fatal was logged, and this is the end either way.
+        drop(self.commit_and_wait(|_| true));
         self.source.close(CLOSE_DEADLINE);
     }
 }

@@ -88,6 +88,8 @@ impl ClientContext for Context {
         self.served.fetch_add(1, Ordering::Relaxed);
         use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice as Noticed, Warning};
         match level {
+            // Told again as an error of the client.
+            Error if facility == "FAIL" => tracing::debug!(target: "librdkafka", facility, "{line}"),
             Emerg | Alert | Critical | Error => tracing::error!(target: "librdkafka", facility, "{line}"),
             Warning => tracing::warn!(target: "librdkafka", facility, "{line}"),
             Noticed | Info => tracing::info!(target: "librdkafka", facility, "{line}"),

@@ -25,6 +25,8 @@ pub(crate) struct Log {
     pub(crate) released: Vec<i32>,
     /// Whether the next asynchronous commits are refused.
     pub(crate) refuse_commits: usize,
+    /// Whether the next synchronous ones are.
+    pub(crate) refuse_last_commits: usize,
     pub(crate) closed: bool,
     /// Offsets without records that follow once every record has been read, told of later.
     pub(crate) gap: i64,
@@ -109,10 +111,17 @@ impl Source for MemorySource {
 
     fn commit(&mut self, offsets: &[(Partition, Offset)], mode: CommitMode) -> Result<(), SourceError> {
         let mut log = self.log.lock().expect("log");
-        let refused = mode == CommitMode::Async && log.refuse_commits > 0;
+        let refusals = match mode {
+            CommitMode::Async => &mut log.refuse_commits,
+            CommitMode::Sync => &mut log.refuse_last_commits,
+        };
+        let refused = *refusals > 0;
         let error = SourceError::Commit { reason: "scripted".into() };
         if refused {
-            log.refuse_commits -= 1;
+            *refusals -= 1;
+            if mode == CommitMode::Sync {
+                return Err(error);
+            }
         } else {
             for &(Partition(partition), Offset(offset)) in offsets {
                 let index = usize::try_from(partition).expect("positive");
