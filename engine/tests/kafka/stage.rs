@@ -8,7 +8,7 @@ use crate::support::engine::Settings;
 use crate::support::fault::Law;
 use crate::support::function::Function;
 use crate::support::ledger::{Ledger, Progress};
-use crate::support::unique;
+use crate::support::{eventually, unique};
 
 /// A topic with its function and its group.
 pub(crate) struct Stage {
@@ -79,16 +79,26 @@ impl Stage {
         progress
     }
 
-    /// That no commit has passed a record that is not done.
-    pub(crate) fn assert_commits_are_behind(&self) {
+    /// That no commit has passed a record that is not done. Returns how many are done and not
+    /// committed.
+    pub(crate) fn assert_commits_are_behind(&self) -> u64 {
         // Committed first: what is acknowledged meanwhile only moves the bound up.
+        let mut uncommitted = 0;
         for (partition, committed) in (0..).zip(self.committed()) {
             let frontier = self.ledger.frontier(partition);
-            let committed = committed.unwrap_or(0);
+            let committed = u64::try_from(committed.unwrap_or(0)).expect("not negative");
             assert!(
-                u64::try_from(committed).is_ok_and(|committed| committed <= frontier),
+                committed <= frontier,
                 "partition {partition}: committed {committed}, done only up to {frontier}"
             );
+            uncommitted += frontier - committed;
         }
+        uncommitted
+    }
+
+    /// Waits until the group has committed something: its member is back.
+    pub(crate) fn commits_again(&self) {
+        let before = self.committed();
+        eventually("a commit", || self.committed() != before);
     }
 }

@@ -104,7 +104,7 @@ fn set(list: &mut Vec<(String, String)>, name: &str, value: &str) {
     list.push((name.into(), value.into()));
 }
 
-/// A running engine. Killed when dropped; its log is printed if the test fails.
+/// A running engine. Killed when dropped; its log is part of the test's output.
 #[derive(Debug)]
 pub(crate) struct Engine {
     child: Child,
@@ -195,11 +195,10 @@ impl Drop for Engine {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
-        if std::thread::panicking() {
-            let log = self.log();
-            let tail: Vec<_> = log.lines().rev().take(60).collect();
-            eprintln!("--- the engine's log (last lines)");
-            tail.iter().rev().for_each(|line| eprintln!("{line}"));
-        }
+        // Shown only if the test fails, which may be after the engine has ended well.
+        let log = self.log();
+        eprintln!("--- the engine's log (last lines)");
+        let skipped = log.lines().count().saturating_sub(60);
+        log.lines().skip(skipped).for_each(|line| eprintln!("{line}"));
     }
 }

@@ -7,6 +7,7 @@ use crate::support::broker::Broker;
 use crate::support::content::Content;
 use crate::support::engine::Engine;
 use crate::support::fault::Law;
+use crate::support::pause;
 
 /// A second engine joins under load, a third too, the first leaves: partitions move five times
 /// while batches are in flight. Nothing is repeated, because whoever lets go drains and commits.
@@ -43,6 +44,42 @@ fn engines_come_and_go_under_load_with_cooperative_rebalances() {
 #[test]
 fn engines_come_and_go_under_load_with_the_consumer_protocol() {
     engines_come_and_go_under_load("consumer");
+}
+
+/// Each engine is told to stop while its successor joins, at another moment of the rebalance each
+/// time: a coordinator refuses commits then, and the last one must be sent again.
+fn a_rolling_restart_repeats_nothing(group_protocol: &str) {
+    let broker = Broker::shared();
+    let topic = broker.topic("rolling", 8);
+    let law = Law::slow(Duration::from_millis(10));
+    let stage = Stage::new(broker.plaintext(), topic, 8, Content::new(43, 20..=100), law);
+    let records = 10_000;
+    stage.fill(records);
+    let settings = stage.settings().group_protocol(group_protocol).with("batch_size", "20");
+    let mut oldest = Engine::start(&settings);
+    let mut newest = Engine::start(&settings);
+    for round in 1..=6 {
+        stage.reach(round * 4_000);
+        let next = Engine::start(&settings);
+        next.says("Connecting");
+        pause(Duration::from_millis(round * 40));
+        std::mem::replace(&mut oldest, std::mem::replace(&mut newest, next)).drain();
+    }
+    stage.reach(stage.total(records));
+    oldest.drain();
+    newest.drain();
+    let progress = stage.audit(records);
+    assert_eq!((progress.duplicates, progress.refused), (0, 0));
+}
+
+#[test]
+fn a_rolling_restart_repeats_nothing_with_cooperative_rebalances() {
+    a_rolling_restart_repeats_nothing("classic");
+}
+
+#[test]
+fn a_rolling_restart_repeats_nothing_with_the_consumer_protocol() {
+    a_rolling_restart_repeats_nothing("consumer");
 }
 
 #[test]
