@@ -15,6 +15,8 @@
 
 mod dispatch;
 mod engine;
+mod fill;
+mod parcel;
 mod partitions;
 mod poller;
 mod rebalance;
@@ -106,7 +108,7 @@ impl BatchTrace<'_> {
     /// The runs that were delivered: all of the batch, less those of partitions that were revoked
     /// while it waited to be tried again. Each says when it was polled.
     pub fn runs(&self) -> impl Iterator<Item = &Run> {
-        poller::kept_runs(self.batch, self.kept)
+        parcel::kept_runs(self.batch, self.kept)
     }
 }
 
