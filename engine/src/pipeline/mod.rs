@@ -1,8 +1,8 @@
 //! The joints: threads, clocks and queues around the cores.
 //!
-//! A **consumer thread** ([`thread`]) owns one [`Source`](crate::source::Source) and its
-//! [pollers](poller). It reads, encodes and commits, and never waits for a function. The
-//! **invocation side** ([`dispatch`]) is a tokio runtime with one task per poller. Between them
+//! A **consumer thread** (`thread`) owns one [`Source`](crate::source::Source) and its
+//! pollers (`poller`). It reads, encodes and commits, and never waits for a function. The
+//! **invocation side** (`dispatch`) is a tokio runtime with one task per poller. Between them
 //! stand two bounded lock-free queues, and a parker that ends the consumer thread's sleep:
 //!
 //! ```text

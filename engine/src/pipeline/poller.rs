@@ -181,7 +181,7 @@ impl Poller {
     }
 
     /// The invocation in flight was answered.
-    pub(super) fn on_answer(&mut self, answer: Answer, bench: &mut Bench<'_>) {
+    pub(super) fn on_answer(&mut self, answer: &Answer, bench: &mut Bench<'_>) {
         let Some(flight) = self.flight.as_mut() else {
             debug_assert!(false, "an answer without an invocation");
             return;
@@ -197,7 +197,7 @@ impl Poller {
         match flight.delivery.on_outcome(&answer.outcome, answer.done_at) {
             Plan::Done => self.complete(answer.done_at, bench),
             Plan::Retry { at } => {
-                log_failure(self.name, flight, &answer, at);
+                log_failure(self.name, flight, answer, at);
                 flight.retry_at = Some(at);
                 self.shed(bench.pool);
             }
