@@ -115,7 +115,8 @@ fn has_no_headers(message: &Message) -> bool {
     // Only format 2 has a leader epoch.
     // SAFETY: the message is alive.
     let format_2 = *KNOWN && unsafe { c::rd_kafka_message_leader_epoch(message.raw()) } >= 0;
-    let Some(value) = message.value().filter(|_| format_2) else { return false };
+    // An empty value is a constant of librdkafka's, and not a place in the record.
+    let Some(value) = message.value().filter(|value| format_2 && !value.is_empty()) else { return false };
     // SAFETY: the value was not copied out of its record (`KNOWN_VERSIONS`), in which at least one
     // byte follows it. No reference to the byte is made: it is C's, in the same allocation.
     unsafe { value.as_ptr_range().end.read() == 0 }
