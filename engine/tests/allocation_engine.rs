@@ -103,7 +103,7 @@ fn a_consumer_thread_in_steady_state_allocates_nothing() {
         settings,
         |plan| Ok(MemorySource::new(&log, b"a value of some length", plan.pollers)),
         &Arc::new(Null),
-        Some(observer),
+        Some(&observer),
         pelton::time::Clock::start(),
     )
     .expect("the engine starts");

@@ -54,7 +54,7 @@ fn start_with<I: Invoker>(
     log: &Shared,
     value: &'static [u8],
     invoker: &Arc<I>,
-    observer: Option<Arc<dyn Observer>>,
+    observer: Option<&Arc<dyn Observer>>,
 ) -> EngineHandle {
     let connect = |plan: pelton::pipeline::ThreadPlan| Ok(MemorySource::new(log, value, plan.pollers));
     Engine::start(settings, connect, invoker, observer, Clock::start()).expect("the engine starts")
@@ -350,7 +350,7 @@ fn the_next_batch_is_full_and_encoded_when_the_answer_comes() {
     });
     let times = Arc::new(Times::default());
     let observer: Arc<dyn Observer> = Arc::clone(&times) as _;
-    let engine = start_with(settings(), &log, b"value", &invoker, Some(observer));
+    let engine = start_with(settings(), &log, b"value", &invoker, Some(&observer));
     until("all is committed", || all_committed(&log));
     drop(engine);
     let times = times.0.lock().expect("times");

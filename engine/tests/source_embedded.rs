@@ -340,6 +340,46 @@ fn a_record_shows_its_parts_as_they_were_written() {
 }
 
 #[test]
+fn headers_are_found_whatever_value_stands_before_them() {
+    let broker = broker(1);
+    let producer = producer(&broker);
+    let values: [Option<&[u8]>; 5] = [None, Some(b""), Some(b"v"), Some(b"\0"), Some(&[0; 300])];
+    let mut expected = Vec::new();
+    for value in values {
+        for count in [0, 1, 3, 200] {
+            let mut headers = OwnedHeaders::new();
+            for _ in 0..count {
+                headers = headers.insert(Header { key: "h", value: Some("1") });
+            }
+            let mut record = BaseRecord::<(), [u8]>::to("orders").partition(0);
+            record.payload = value;
+            // A record without headers and one with an empty list are the same on the wire.
+            let record = if count == 0 { record } else { record.headers(headers) };
+            producer.send(record).map_err(|(error, _)| error).expect("sent");
+            expected.push((value.map(<[u8]>::to_vec), count));
+        }
+    }
+    producer.flush(PATIENCE).expect("written");
+
+    let mut member = Member::join(settings(&broker));
+    member.reads = false;
+    let mut seen = Vec::new();
+    member.until("all records", |member| {
+        let queue = member.source.queue(0);
+        let count = queue.read(100);
+        for record in queue.pending() {
+            let headers = record.headers();
+            assert_eq!(headers.size_hint(), (headers.clone().count(), Some(headers.clone().count())));
+            seen.push((record.value().map(<[u8]>::to_vec), headers.count()));
+        }
+        queue.advance(count);
+        seen.len() == expected.len()
+    });
+    assert_eq!(seen, expected);
+    member.close();
+}
+
+#[test]
 fn a_group_resumes_where_it_committed() {
     let broker = broker(2);
     produce(&broker, 2, 100, 10);

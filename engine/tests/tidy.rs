@@ -25,8 +25,28 @@ const STREET: [&str; 16] = [
 ];
 
 /// The only files that may hold `unsafe`. To add one is a decision, not a detail.
-const UNSAFE_FILES: [&str; 4] =
-    ["source/queue.rs", "payload/arena.rs", "payload/base64/avx2.rs", "payload/base64/avx512.rs"];
+const UNSAFE_FILES: [&str; 17] = [
+    // glibc's allocator is told to keep memory.
+    "main.rs",
+    // librdkafka's C functions.
+    "source/queue.rs",
+    "source/message.rs",
+    "source/commits.rs",
+    "source/embedded.rs",
+    // The writer's raw cursor and its kernels.
+    "payload/cursor.rs",
+    "payload/kernel.rs",
+    "payload/writer.rs",
+    "payload/stamp.rs",
+    "payload/headers.rs",
+    "payload/internals.rs",
+    "payload/tests.rs",
+    "payload/base64/mod.rs",
+    "payload/base64/portable.rs",
+    "payload/base64/avx2.rs",
+    "payload/base64/avx512.rs",
+    "payload/base64/avx512_digits.rs",
+];
 
 /// Lines of code and docs in one file, before its tests.
 const FILE_LINES_MAX: usize = 400;

@@ -50,7 +50,7 @@ pub enum LoadError {
         reason: String,
     },
     /// The topic has fewer partitions than the workload wants.
-    #[error("topic {topic} has {found} partitions, the scenario asks for {wanted}; set partitions = {found}")]
+    #[error("topic {topic} has {found} partitions, the scenario asks for {wanted}; give at most that many")]
     Partitions {
         /// The topic.
         topic: String,

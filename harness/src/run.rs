@@ -84,8 +84,13 @@ pub fn run(
     let mut ground = Ground::prepare(&plan.scenario, &mut roles, clock)?;
     let meter = Meter::start(&ground.starts(), ground.origin())?;
     roles.claim(Role::Harness);
-    let subject =
-        subject::start(&plan.scenario.mapping, &ground.feed(), &plan.scenario.function, meter.tap(), clock)?;
+    let subject = subject::start(
+        &plan.scenario.mapping,
+        &ground.feed(),
+        &plan.scenario.function,
+        &(meter.tap() as _),
+        clock,
+    )?;
     let mut watch = Watch { plan, meter, subject, roles, clock, interrupted, tell, told_at: Nanos::ZERO };
     let primed = watch.prime(&mut ground)?;
     let (window, load) = watch.load(&mut ground, primed)?;

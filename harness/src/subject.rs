@@ -64,7 +64,7 @@ pub fn start(
     mapping: &MappingSpec,
     feed: &Feed,
     function: &FunctionSpec,
-    observer: Arc<dyn Observer>,
+    observer: &Arc<dyn Observer>,
     clock: Clock,
 ) -> anyhow::Result<Subject> {
     let outcomes = Arc::new(Outcomes::default());
@@ -124,7 +124,7 @@ fn start_with<I: Invoker>(
     mapping: &MappingSpec,
     feed: &Feed,
     invoker: &Arc<I>,
-    observer: Arc<dyn Observer>,
+    observer: &Arc<dyn Observer>,
     clock: Clock,
 ) -> anyhow::Result<EngineHandle> {
     let prefetch_bytes = prefetch_bytes(mapping);

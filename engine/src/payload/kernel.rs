@@ -49,7 +49,7 @@ pub(super) unsafe trait Kernel {
     unsafe fn stamp(text: &StampText, len: usize, dst: *mut u8) -> *mut u8;
 
     /// Two numbers below [`EIGHT_DIGITS`](super::decimal::EIGHT_DIGITS) as
-    /// [`eight_digits`](super::decimal::eight_digits) each.
+    /// [`eight_digits`] each.
     ///
     /// # Safety
     /// The CPU has the tier's features.

@@ -84,7 +84,7 @@ impl Cliff {
     fn new(bytes_max: usize) -> Self {
         let page = 4096;
         let end = bytes_max.next_multiple_of(page);
-        let mut map = MmapOptions::new().len(end + page).map_anon().unwrap();
+        let mut map = MmapOptions::new().len(end + page).map_anon().expect("a mapping");
         for (at, byte) in map[..end].iter_mut().enumerate() {
             *byte = (at * 31 + at / 256 * 7) as u8;
         }

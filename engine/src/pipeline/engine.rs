@@ -86,7 +86,7 @@ impl Engine {
         settings: EngineSettings,
         mut connect: impl FnMut(ThreadPlan) -> Result<S, SourceError>,
         invoker: &Arc<I>,
-        observer: Option<Arc<dyn Observer>>,
+        observer: Option<&Arc<dyn Observer>>,
         clock: Clock,
     ) -> Result<EngineHandle, EngineError>
     where
@@ -135,7 +135,7 @@ impl Engine {
                 parker,
                 clock,
                 counters: writer,
-                observer: observer.clone(),
+                observer: observer.cloned(),
                 draining: Arc::clone(&draining),
                 cadence: Cadence::new(settings.commit_interval),
                 rebalance: Rebalance::default(),

@@ -1,8 +1,8 @@
 //! The joints: threads, clocks and queues around the cores.
 //!
-//! A **consumer thread** ([`thread`]) owns one [`Source`](crate::source::Source) and its
-//! [pollers](poller). It reads, encodes and commits, and never waits for a function. The
-//! **invocation side** ([`dispatch`]) is a tokio runtime with one task per poller. Between them
+//! A **consumer thread** (`thread`) owns one [`Source`](crate::source::Source) and its
+//! pollers (`poller`). It reads, encodes and commits, and never waits for a function. The
+//! **invocation side** (`dispatch`) is a tokio runtime with one task per poller. Between them
 //! stand two bounded lock-free queues, and a parker that ends the consumer thread's sleep:
 //!
 //! ```text
@@ -16,6 +16,8 @@
 mod commits;
 mod dispatch;
 mod engine;
+mod fill;
+mod parcel;
 mod partitions;
 mod poller;
 mod rebalance;
@@ -108,7 +110,7 @@ impl BatchTrace<'_> {
     /// The runs that were delivered: all of the batch, less those of partitions that were revoked
     /// while it waited to be tried again. Each says when it was polled.
     pub fn runs(&self) -> impl Iterator<Item = &Run> {
-        poller::kept_runs(self.batch, self.kept)
+        parcel::kept_runs(self.batch, self.kept)
     }
 }
 

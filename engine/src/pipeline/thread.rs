@@ -162,7 +162,7 @@ impl<S: Source> ConsumerThread<S> {
         let mut any = false;
         while let Some(answer) = self.dispatch.answer() {
             let poller = answer.poller;
-            self.pollers[poller].on_answer(answer, &mut bench!(self));
+            self.pollers[poller].on_answer(&answer, &mut bench!(self));
             any = true;
         }
         any

@@ -18,7 +18,8 @@ use rdkafka::topic_partition_list::Offset as KafkaOffset;
 
 use super::commits::Committer;
 use super::context::{self, Context};
-use super::queue::{KafkaQueue, list_of};
+use super::lists::list_of;
+use super::queue::KafkaQueue;
 use super::rebalance::{Change, Origin, Rebalances};
 use super::settings::{KafkaSettings, Wake};
 use super::start::{Found, Lookup, Pins};

@@ -7,8 +7,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::consumer::KafkaSource;
 use super::context::Notice;
+use super::faults::{Fault, FaultKind};
 use super::probe::{is_refusal, is_unreachable, refused, unknown_topic, unreachable};
-use super::queue::{Fault, FaultKind, KafkaQueue};
+use super::queue::KafkaQueue;
 use super::{SourceError, SourceEvent, SourceState};
 use crate::ids::Partition;
 

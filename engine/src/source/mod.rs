@@ -29,6 +29,10 @@ mod message;
 #[cfg(feature = "kafka")]
 pub mod probe;
 #[cfg(feature = "kafka")]
+mod faults;
+#[cfg(feature = "kafka")]
+mod lists;
+#[cfg(feature = "kafka")]
 pub mod queue;
 #[cfg(feature = "kafka")]
 mod rebalance;

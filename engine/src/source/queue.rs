@@ -26,33 +26,18 @@ use std::ffi::{CStr, CString, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-use rdkafka::TopicPartitionList;
 use rdkafka::bindings as c;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
 
 use super::RecordQueue;
+use super::faults::{Fault, FaultKind};
+use super::lists::list_of;
 pub use super::message::{Headers, Message};
 use super::settings::Wake;
 use crate::ids::{Offset, Partition, Topic};
 use crate::record::Record;
-
-/// Something other than a record that came through a queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) partition: Partition,
-    pub(super) kind: FaultKind,
-}
-
-/// What it was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum FaultKind {
-    /// The broker refused a fetch; the client tries again.
-    Fetch { code: RDKafkaErrorCode, reason: String },
-    /// An offset came that should have been past: the log was truncated or made anew.
-    WentBack { expected: Offset, got: Offset },
-}
 
 /// Where the queue is in a partition.
 struct Position {
@@ -400,21 +385,4 @@ impl Drop for KafkaQueue {
         // SAFETY: the only handle, used for the last time; what is still queued is purged with it.
         unsafe { c::rd_kafka_queue_destroy(self.queue.as_ptr()) };
     }
-}
-
-/// A list for the client: `offsets` of `topic`.
-///
-/// # Panics
-/// If an offset is below zero and none of librdkafka's own constants.
-pub(super) fn list_of(
-    topic: &Topic,
-    offsets: impl IntoIterator<Item = (Partition, KafkaOffset)>,
-) -> TopicPartitionList {
-    let mut list = TopicPartitionList::new();
-    for (partition, offset) in offsets {
-        list.add_partition(topic.as_str(), partition.0)
-            .set_offset(offset)
-            .expect("offsets are not below zero, or librdkafka's own constants");
-    }
-    list
 }

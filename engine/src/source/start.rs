@@ -10,7 +10,7 @@ use rdkafka::topic_partition_list::Offset as KafkaOffset;
 
 use super::Start;
 use super::context::Context;
-use super::queue::list_of;
+use super::lists::list_of;
 use super::settings::{KafkaSettings, StartAt};
 use crate::ids::{Offset, Partition};
 use crate::time::{Clock, Nanos};

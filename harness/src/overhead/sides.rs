@@ -86,7 +86,7 @@ fn read_engine(
     let counter = Arc::new(Counter(AtomicU64::new(0)));
     let function = FunctionSpec::Stub(StubLaw::default());
     let observer = Arc::clone(&counter);
-    let subject = subject::start(mapping, &Feed::Kafka(feed), &function, observer, clock)?;
+    let subject = subject::start(mapping, &Feed::Kafka(feed), &function, &(observer as _), clock)?;
     let reading = wait_for(records, &counter.0, roles, clock, || subject.engine.is_running());
     let (_, remarks) = subject.end();
     match remarks.into_iter().next() {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use anyhow::bail;
+
 use pelton::source::settings::GroupProtocol;
 use pelton::time::{Clock, Nanos};
 
@@ -31,19 +33,29 @@ pub(super) struct Broker {
 impl Ground {
     /// Makes or finds the topic and connects the loader; gives each its threads.
     pub(super) fn prepare(scenario: &Scenario, roles: &mut Roles, clock: Clock) -> anyhow::Result<Self> {
-        let workload = &scenario.workload;
+        let mut workload = scenario.workload.clone();
         let topic = match &scenario.source {
             SourceSpec::Memory => {
                 let records_max = match scenario.end {
                     End::Records(records) => Some(records),
                     End::After(_) => None,
                 };
-                return Ok(Self::Memory(Arc::new(Corpus::new(workload, records_max))));
+                return Ok(Self::Memory(Arc::new(Corpus::new(&workload, records_max))));
             }
             SourceSpec::Embedded => RunTopic::embedded(workload.partitions)?,
             SourceSpec::Kafka { brokers, topic: None } => RunTopic::create(brokers, workload.partitions)?,
             SourceSpec::Kafka { brokers, topic: Some(topic) } => RunTopic::find(brokers, topic)?,
         };
+        // A topic that was there has as many partitions as it has.
+        workload.partitions = u32::try_from(topic.starts.len())?;
+        if workload.key.cardinality().is_some_and(|keys| keys < u64::from(workload.partitions)) {
+            bail!(
+                "{} are too few keys for the {} partitions of {}",
+                workload.key,
+                workload.partitions,
+                topic.topic
+            );
+        }
         roles.claim(Role::Broker);
         let embedded = scenario.source == SourceSpec::Embedded;
         let ledger = Arc::new(Ledger::new(&topic.starts));
@@ -54,7 +66,7 @@ impl Ground {
             linger: workload.linger,
             outstanding_bytes_max: embedded.then_some(EMBEDDED_OUTSTANDING_BYTES_MAX),
         };
-        let loader = Loader::connect(settings, workload, Arc::clone(&ledger), clock)?;
+        let loader = Loader::connect(settings, &workload, Arc::clone(&ledger), clock)?;
         roles.claim(Role::Load);
         Ok(Self::Broker(Box::new(Broker { topic, ledger, loader: Some(loader), embedded })))
     }

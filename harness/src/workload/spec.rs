@@ -71,8 +71,9 @@ pub struct Spec {
     #[arg(long = "header", value_name = "NAME:SIZE", help_heading = "Load")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub headers: Option<Vec<HeaderLaw>>,
-    /// How many partitions [default: 16; with `topic`, what it has].
-    #[arg(long, value_name = "N", help_heading = "Load")]
+    /// How many partitions [default: 16]. A `topic` that exists has its own number, and all of them
+    /// are loaded.
+    #[arg(long, value_name = "N", help_heading = "Load", conflicts_with = "topic")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partitions: Option<u32>,
     /// How records spread over them: uniform or zipf(1.0) [default: uniform].
@@ -206,7 +207,11 @@ impl Spec {
     #[must_use]
     pub fn over(self, mut base: Self) -> Self {
         if self.brokers.is_some() {
-            base.source = None;
+            // What a scenario says of itself is of its own broker.
+            (base.source, base.about) = (None, None);
+        }
+        if self.topic.is_some() {
+            base.partitions = None;
         }
         if self.source.is_some() {
             (base.brokers, base.topic) = (None, None);
@@ -269,6 +274,13 @@ impl Spec {
         match (&self.brokers, self.source) {
             (Some(_), Some(_)) => {
                 Err(SpecError::Conflict { one: "brokers", other: "source", remedy: "give one of them" })
+            }
+            (Some(_), None) if self.topic.is_some() && self.partitions.is_some() => {
+                Err(SpecError::Conflict {
+                    one: "topic",
+                    other: "partitions",
+                    remedy: "a topic that exists has its own number; leave out `partitions`",
+                })
             }
             (Some(brokers), None) => {
                 Ok(SourceSpec::Kafka { brokers: brokers.clone(), topic: self.topic.clone() })
@@ -410,6 +422,7 @@ mod tests {
             ("records = 1\nduration = \"1s\"", "exclude"),
             ("source = \"memory\"\narrival = \"constant(1k/s)\"", "embedded"),
             ("topic = \"t\"", "brokers"),
+            ("topic = \"t\"\nbrokers = \"a:1\"\npartitions = 3", "its own number"),
             ("threads = 4\npollers = 2", "threads"),
             ("key = \"fixed(4)\"", "partition"),
             ("payload_bytes_max = \"7MiB\"", "6291455B"),

@@ -86,7 +86,7 @@ fn multiply_high(a: __m256i, b: __m256i) -> __m256i {
     high
 }
 
-/// 32 characters of 24 bytes: the first twelve of each half of `block` that [`SPREAD`] picks.
+/// 32 characters of 24 bytes: the first twelve of each half of `block` that `SPREAD` picks.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn characters(block: __m256i) -> __m256i {
