@@ -170,6 +170,12 @@ impl KafkaSettings {
     pub(super) fn client_config(&self) -> Result<ClientConfig, SourceError> {
         self.check()?;
         let mut config = ClientConfig::new();
+        self.set_common(&mut config);
+        Ok(config)
+    }
+
+    /// Sets it in place, and last: copied out of a [`ClientConfig`], passwords come redacted.
+    fn set_common(&self, config: &mut ClientConfig) {
         config
             .set("bootstrap.servers", &self.bootstrap_servers)
             .set("client.id", &self.client_id)
@@ -190,11 +196,11 @@ impl KafkaSettings {
         if self.properties.iter().any(|(key, _)| key == "ssl.ca.pem" || key == "ssl.ca.certificate.stores") {
             config.remove("ssl.ca.location");
         }
-        Ok(config)
     }
 
     /// What a member of the group is told.
     pub(super) fn consumer_config(&self) -> Result<ClientConfig, SourceError> {
+        self.check()?;
         let mut config = ClientConfig::new();
         config
             .set("group.id", &self.group_id)
@@ -225,11 +231,7 @@ impl KafkaSettings {
                 config.set("group.protocol", "consumer");
             }
         }
-        let common = self.client_config()?;
-        config.set_log_level(common.log_level);
-        for (key, value) in common.config_map() {
-            config.set(key, value);
-        }
+        self.set_common(&mut config);
         Ok(config)
     }
 
@@ -316,6 +318,14 @@ mod tests {
         let config = settings.consumer_config().expect("valid");
         assert_eq!(config.get("queued.max.messages.kbytes"), Some("2048"));
         assert_eq!(config.get("queued.min.messages"), Some("6553"));
+    }
+
+    #[test]
+    fn the_consumer_is_told_the_password_that_the_probe_is_told() {
+        let settings = settings().with("sasl.password", "hunter2");
+        for config in [settings.client_config(), settings.consumer_config()] {
+            assert_eq!(config.expect("valid").get("sasl.password"), Some("hunter2"));
+        }
     }
 
     #[test]
