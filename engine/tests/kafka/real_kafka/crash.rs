@@ -81,10 +81,7 @@ fn an_engine_that_was_frozen_commits_nothing_for_what_it_lost() {
     stage.reach(1_000);
     let other = Engine::start(&settings);
     stage.reach(4_000);
-    // What it has in flight and uncommitted is repeated by the other; and once awake, before it
-    // hears that it was thrown out, it may send what it had ready.
-    stage.ledger.crashed();
-    stage.ledger.crashed();
+    stage.ledger.froze();
     frozen.signal("STOP");
     stage.reach(14_000);
     let before = stage.committed();

@@ -25,7 +25,7 @@ fn a_hostile_function_and_killed_engines_lose_nothing_and_keep_the_order() {
     stage.fill(each);
     let settings = stage
         .settings()
-        .with("batch_size", &(each / 20).clamp(100, 5_000).to_string())
+        .with("batch_size", &(each / 20).clamp(100, 1_000).to_string())
         .engine("pollers", &partitions.to_string())
         .engine("function_timeout", "1s")
         .engine("connect_timeout", "1s");
