@@ -124,7 +124,7 @@ fn drain(engine: EngineHandle, mut signals: Signals) -> ExitCode {
     counters.set_state(EngineState::Stopped);
     let totals = counters.totals();
     tracing::info!(
-        delivered = totals.records(Count::Invoked) - totals.records(Count::Failed),
+        delivered = totals.records(Count::Delivered),
         committed = totals.records(Count::Committed),
         dropped = totals.records(Count::Dropped),
         "stopped"

@@ -190,7 +190,9 @@ impl Poller {
         let records = u64::from(flight.parcel.payload.records());
         let took = answer.done_at - answer.started_at;
         bench.counters.invocation(answer.outcome.label(), took);
-        if !matches!(answer.outcome, Outcome::Success { .. }) {
+        if matches!(answer.outcome, Outcome::Success { .. }) {
+            bench.counters.records(Count::Delivered, records);
+        } else {
             bench.counters.error(ErrorKind::Invoke);
             bench.counters.records(Count::Failed, records);
         }

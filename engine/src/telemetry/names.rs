@@ -11,6 +11,8 @@ pub enum Count {
     Filtered,
     /// Sent to the function, again on each retry.
     Invoked,
+    /// In an invocation that succeeded.
+    Delivered,
     /// In an invocation that failed.
     Failed,
     /// Given up without a destination.
@@ -23,7 +25,7 @@ pub enum Count {
 
 impl Count {
     /// All of them with name (without Prometheus's `_total`) and help, in the order of the enum.
-    pub(super) const ALL: [(Self, &'static str, &'static str); 7] = [
+    pub(super) const ALL: [(Self, &'static str, &'static str); 8] = [
         (Self::Polled, "pelton_records_polled", "Records read from the source. AWS: PolledEventCount"),
         (Self::Filtered, "pelton_records_filtered", "Records removed by filters. AWS: FilteredOutEventCount"),
         (
@@ -31,6 +33,7 @@ impl Count {
             "pelton_records_invoked",
             "Records sent to the function, counted again on each retry. AWS: InvokedEventCount",
         ),
+        (Self::Delivered, "pelton_records_delivered", "Records in invocations that succeeded"),
         (Self::Failed, "pelton_records_failed", "Records in failed invocations. AWS: FailedInvokeEventCount"),
         (
             Self::Dropped,

@@ -136,7 +136,7 @@ impl Drop for StatusLine {
 
 /// Records that the function took.
 fn delivered(totals: &Totals) -> u64 {
-    totals.records(Count::Invoked).saturating_sub(totals.records(Count::Failed))
+    totals.records(Count::Delivered)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]

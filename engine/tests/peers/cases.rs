@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -88,26 +88,10 @@ impl Expectations {
         Self::deserialize(&mut deserializer).expect("expected.json has the form that cases.rs states")
     }
 
-    /// The case of an event: a golden file is called after the case that it spells out.
+    /// The case of an event.
     pub(crate) fn case(&self, event: &str) -> Option<&Case> {
-        let name = event.strip_suffix(GOLDEN).unwrap_or(event);
-        self.cases.iter().find(|case| case.name == name)
+        self.cases.iter().find(|case| case.name == event)
     }
-}
-
-/// Marks, at the end of an event's name, that the event is a golden file.
-pub(crate) const GOLDEN: &str = ".golden";
-
-/// The golden files: events written down byte for byte.
-pub(crate) fn golden_files() -> Vec<PathBuf> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
-    let mut files: Vec<PathBuf> = entries
-        .map(|entry| entry.expect("tests/golden is readable").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-        .collect();
-    files.sort();
-    files
 }
 
 impl Bytes {

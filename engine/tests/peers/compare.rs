@@ -1,6 +1,6 @@
 //! Holds what peers decoded against what is expected of them.
 
-use super::cases::{Exception, Expectations, from_hex, golden_files, hex};
+use super::cases::{Exception, Expectations, from_hex, hex};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,12 +66,7 @@ pub(crate) fn judge(expectations: &Expectations, dump: &Dump) -> Verdict {
 
 /// The names of all events that a peer must be asked about.
 fn events(expectations: &Expectations) -> BTreeSet<String> {
-    let golden = golden_files();
-    let golden = golden
-        .iter()
-        .filter_map(|file| file.file_stem())
-        .map(|stem| format!("{}{}", stem.to_string_lossy(), super::cases::GOLDEN));
-    expectations.cases.iter().map(|case| case.name.clone()).chain(golden).collect()
+    expectations.cases.iter().map(|case| case.name.clone()).collect()
 }
 
 /// What is wrong with the reading of one event, if anything.

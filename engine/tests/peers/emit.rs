@@ -1,6 +1,6 @@
 //! Events as the engine really writes them: through a batch, a seal and a payload.
 
-use super::cases::{Case, CaseRecord, Expectations, GOLDEN, golden_files};
+use super::cases::{Case, CaseRecord, Expectations};
 use pelton::batch::{Appended, BatchLimits, FlushCause, OpenBatch};
 use pelton::ids::{Offset, Partition, Slot, Topic};
 use pelton::payload::{Envelope, Pool, Template};
@@ -94,16 +94,11 @@ fn timestamp_type(name: &str) -> TimestampType {
         .expect("a constant of Kafka's TimestampType")
 }
 
-/// Writes the event of every case into `directory`, and the golden files beside them.
+/// Writes the event of every case into `directory`.
 pub(crate) fn write_all(expectations: &Expectations, directory: &Path) -> std::io::Result<usize> {
     fs::create_dir_all(directory)?;
     for case in &expectations.cases {
         fs::write(directory.join(format!("{}.json", case.name)), event(case))?;
     }
-    let golden = golden_files();
-    for file in &golden {
-        let name = file.file_stem().expect("a file has a name").to_string_lossy();
-        fs::copy(file, directory.join(format!("{name}{GOLDEN}.json")))?;
-    }
-    Ok(expectations.cases.len() + golden.len())
+    Ok(expectations.cases.len())
 }
