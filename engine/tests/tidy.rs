@@ -100,7 +100,7 @@ fn what_is_allowed_is_not_found() {
         ),
         ("ids.rs", "const R: &str = r#\"\"unsafe\" crate::cli\"#; const C: char = '\"'; fn f<'a>() {}"),
         ("ids.rs", "#[cfg(test)]\nmod tests {\n use crate::cli::Run;\n fn f() { g().unwrap() }\n}"),
-        ("payload/arena.rs", "#![expect(unsafe_code)]\nfn f() { unsafe { g() } }"),
+        ("payload/writer.rs", "#![expect(unsafe_code)]\nfn f() { unsafe { g() } }"),
         ("batch/open.rs", "/* crate::cli /* nested */ unsafe */ use crate::payload;"),
         ("main.rs", "use pelton::cli; mod anything {}"),
     ];

@@ -231,6 +231,7 @@ mod tests {
         assert_eq!(screen.take(), "\r\x1b[2Krunning 0 rec/s, 0 done, 0 in flight, lag ?");
 
         writer.records(Count::Invoked, 1_500);
+        writer.records(Count::Delivered, 1_000);
         writer.records(Count::Failed, 500);
         writer.set_in_flight(3);
         let gauges = counters.own_partition(Partition(0));
