@@ -43,6 +43,12 @@ enum LaunchError {
              AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or use signing = auto"
     )]
     Unsigned,
+    #[error(
+        "source_access: found OAUTHBEARER_AUTH; this program does not fetch tokens yet; use \
+             SASL_SCRAM_512_AUTH, BASIC_AUTH or CLIENT_CERTIFICATE_TLS_AUTH, or embed the engine with \
+             `KafkaSettings::token_provider`"
+    )]
+    TokensNotFetched,
     #[error("{what}: {reason}")]
     System { what: &'static str, reason: std::io::Error },
 }
@@ -59,6 +65,9 @@ pub fn launch(mapping: Mapping, options: RunOptions) -> ExitCode {
 }
 
 fn run(mapping: &Mapping, options: &RunOptions) -> Result<ExitCode, LaunchError> {
+    if matches!(mapping.source_access.authentication, mapping::Authentication::OAuthBearer(_)) {
+        return Err(LaunchError::TokensNotFetched);
+    }
     let kafka = kafka_settings(mapping);
     let partitions = probe(&kafka, PROBE_TIMEOUT)?;
     let invoker = Arc::new(invoker(mapping)?);
