@@ -90,7 +90,7 @@ impl ClientContext for Context {
         match level {
             // Told as an error of the client, either by librdkafka or below.
             Error if facility == "FAIL" || facility == "ERROR" => {
-                tracing::debug!(target: "librdkafka", facility, "{line}")
+                tracing::debug!(target: "librdkafka", facility, "{line}");
             }
             Emerg | Alert | Critical | Error => tracing::error!(target: "librdkafka", facility, "{line}"),
             Warning => tracing::warn!(target: "librdkafka", facility, "{line}"),
