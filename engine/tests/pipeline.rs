@@ -18,6 +18,7 @@ use pelton::invoke::Invoker;
 use pelton::payload::Envelope;
 use pelton::pipeline::{BatchTrace, Engine, EngineHandle, EngineSettings, Observer, Oversized};
 use pelton::source::{CommitMode, SourceEvent};
+use pelton::telemetry::Count;
 use pelton::time::{Clock, Nanos};
 use scripted::{Delivered, Scripted};
 
@@ -385,6 +386,8 @@ fn a_drain_ends_at_its_deadline_though_the_function_never_answers() {
     let engine = start(settings, &log, &invoker);
     until("the invocation runs", || invoker.in_flight.load(Ordering::SeqCst) == 1);
     engine.drain();
+    let counters = Arc::clone(engine.counters());
     assert!(engine.join().fatal.is_none());
     assert_eq!(log.lock().expect("log").commits, []);
+    assert_eq!(counters.totals().records(Count::Delivered), 0, "what was not answered is not delivered");
 }

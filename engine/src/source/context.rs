@@ -88,12 +88,20 @@ impl ClientContext for Context {
         self.served.fetch_add(1, Ordering::Relaxed);
         use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice as Noticed, Warning};
         match level {
-            // Told again as an error of the client.
-            Error if facility == "FAIL" => tracing::debug!(target: "librdkafka", facility, "{line}"),
+            // Told as an error of the client, either by librdkafka or below.
+            Error if facility == "FAIL" || facility == "ERROR" => {
+                tracing::debug!(target: "librdkafka", facility, "{line}");
+            }
             Emerg | Alert | Critical | Error => tracing::error!(target: "librdkafka", facility, "{line}"),
             Warning => tracing::warn!(target: "librdkafka", facility, "{line}"),
             Noticed | Info => tracing::info!(target: "librdkafka", facility, "{line}"),
             Debug => tracing::debug!(target: "librdkafka", facility, "{line}"),
+        }
+        // An error that comes where records are read has no event: librdkafka only logs it.
+        if facility == "ERROR" && matches!(level, Error) {
+            // Its thread and its client come first.
+            let reason = line.splitn(3, ": ").last().unwrap_or(line).to_owned();
+            self.tell(Notice::Error { code: RDKafkaErrorCode::Unknown, reason });
         }
         // There is no event for it. librdkafka logs a reset at this level only if there was a
         // reason for it other than the settings.
@@ -113,7 +121,7 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         self.served.fetch_add(1, Ordering::Relaxed);
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-        self.tell(Notice::Error { code, reason: reason.to_owned() });
+        self.tell(Notice::Error { code, reason: without_count(reason) });
     }
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
@@ -155,6 +163,16 @@ impl ConsumerContext for Context {
     }
 }
 
+/// An error's words without how many like it came before: the pipeline counts by itself, and a
+/// changing number makes the same error look like another.
+fn without_count(reason: &str) -> String {
+    let Some((before, after)) = reason.split_once(" identical error(s) suppressed") else {
+        return reason.to_owned();
+    };
+    let before = before.trim_end_matches(|letter: char| letter.is_ascii_digit()).trim_end_matches(", ");
+    format!("{before}{after}")
+}
+
 /// Takes or lets go of partitions, in the way that the group's protocol asks for.
 pub(super) fn answer(
     consumer: &BaseConsumer<Context>,
@@ -190,4 +208,17 @@ pub(super) fn committed(
         })
         .collect();
     (offsets, refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_that_differ_in_their_count_read_the_same() {
+        let once = "b:1/1: Connection refused (after 0ms in state CONNECT)";
+        let again =
+            "b:1/1: Connection refused (after 0ms in state CONNECT, 31 identical error(s) suppressed)";
+        assert_eq!((without_count(once).as_str(), without_count(again).as_str()), (once, once));
+    }
 }
