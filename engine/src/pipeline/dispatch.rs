@@ -118,7 +118,7 @@ async fn serve<I: Invoker>(
             lane.ready.notified().await;
         };
         let started_at = clock.now();
-        let outcome = without_panic(pin!(invoker.invoke(payload))).await;
+        let outcome = without_panic(pin!(async { invoker.invoke(payload).await })).await;
         let answer = Answer { poller, outcome, started_at, done_at: clock.now() };
         let refused = answers.push(answer).is_err();
         assert!(!refused, "poller {poller} was answered twice");

@@ -233,17 +233,22 @@ impl EngineHandle {
 
     fn end(&mut self) -> Report {
         let mut report = Report { fatal: None };
+        let mut panicked = None;
         for thread in self.threads.drain(..) {
             match thread.join() {
                 Ok(Ok(())) => {}
                 Ok(Err(fatal)) => {
                     report.fatal.get_or_insert(fatal);
                 }
-                Err(panic) => std::panic::resume_unwind(panic),
+                // The others drain and commit first.
+                Err(panic) => panicked = Some(panic),
             }
         }
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
+        }
+        if let Some(panic) = panicked {
+            std::panic::resume_unwind(panic);
         }
         report
     }

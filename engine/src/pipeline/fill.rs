@@ -47,6 +47,10 @@ impl Poller {
                 break;
             }
         }
+        if self.open.as_ref().is_some_and(OpenBatch::is_empty) {
+            // Its first record could not be taken: others may need the buffer meanwhile.
+            self.give_back_open(bench.pool);
+        }
         taken > 0 || reached
     }
 

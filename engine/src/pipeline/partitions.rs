@@ -101,7 +101,7 @@ impl Partitions {
         }
     }
 
-    /// Frees the slots of partitions that are gone. Call only while the poller has no batch.
+    /// Frees the slots of partitions that are gone. Call only while no invocation runs.
     pub(super) fn reclaim(&mut self) {
         for owned in &mut self.slots {
             if owned.state == State::Gone {

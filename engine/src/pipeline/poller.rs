@@ -233,9 +233,7 @@ impl Poller {
         let Parcel { batch, payload, .. } = flight.parcel;
         drop(payload);
         bench.pool.give_back(batch);
-        if self.is_idle() {
-            self.partitions.reclaim();
-        }
+        self.partitions.reclaim();
     }
 
     /// Stops reading `partition` and takes its records out of everything that is not in flight.
@@ -266,7 +264,8 @@ impl Poller {
     pub(super) fn forget<Q: RecordQueue>(&mut self, partition: Partition, queue: &mut Q) {
         queue.discard(partition);
         self.partitions.forget(partition);
-        if self.is_idle() {
+        // What is open, ready or waits to be tried again was rid of it when it began to leave.
+        if !self.is_in_flight() {
             self.partitions.reclaim();
         }
     }

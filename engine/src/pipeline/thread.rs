@@ -174,6 +174,8 @@ impl<S: Source> ConsumerThread<S> {
             self.pollers.iter().any(|poller| poller.carries(partition))
         }) {
             match step {
+                // At the end nothing new is begun; closing the client gives it back.
+                Step::Assign(_) if self.draining.load(Ordering::Acquire) => {}
                 Step::Assign(partitions) => self.assign(partitions),
                 Step::Leave(partitions) => {
                     tracing::info!(partitions = %listed(&partitions), "leaving");

@@ -205,6 +205,10 @@ impl Source for KafkaSource {
             }
         }
         self.send_waiting(events);
+        // Whoever polls the client for something else may be told instead.
+        if let Some((_, reason)) = self.client().client().fatal_error() {
+            events.push(SourceEvent::Fatal(SourceError::Client { action: "reading", reason }));
+        }
         events.extend(self.rebalances.next_event());
     }
 

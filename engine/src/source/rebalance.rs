@@ -82,6 +82,14 @@ impl Rebalances {
         if !self.owned.remove(&partition) {
             return;
         }
+        // On its way back to the group: there is nothing left to give again.
+        let leaves = self.steps.iter().any(|step| {
+            step.origin == Origin::Group
+                && matches!(&step.change, Change::Revoked { partitions, .. } if partitions.contains(&partition))
+        });
+        if leaves {
+            return;
+        }
         let partitions = vec![partition];
         self.steps.push_back(Step {
             change: Change::Revoked { partitions: partitions.clone(), lost: true },
@@ -241,6 +249,17 @@ mod tests {
         rebalances.record_reset(Partition(1));
         rebalances.record_reset(Partition(7));
         assert_eq!(rebalances.steps.len(), 2);
+    }
+
+    #[test]
+    fn a_reset_gives_nothing_that_a_revocation_is_about_to_take() {
+        let mut rebalances = owner_of(&[1, 2]);
+        rebalances.record_revoked(partitions(&[1]), false);
+        rebalances.record_reset(Partition(1));
+        assert!(!rebalances.owns(Partition(1)), "offsets of the old log must not be committed");
+        assert!(matches!(rebalances.next_event(), Some(SourceEvent::Revoked { lost: false, .. })));
+        rebalances.answered();
+        assert!(rebalances.next_event().is_none());
     }
 
     #[test]
