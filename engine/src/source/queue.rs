@@ -196,7 +196,9 @@ impl KafkaQueue {
                 place = self.position(partition);
             }
             let position = &mut self.positions[place];
-            if position.held {
+            // Behind an error nothing is taken until the client stands at it again (`steady`): what
+            // it could not read once (a checksum, say) is no gap, and must not be passed over.
+            if position.held || position.shaken {
                 continue;
             }
             if offset < position.next {
