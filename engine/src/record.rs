@@ -53,6 +53,11 @@ pub trait Record {
     fn timestamp_ms(&self) -> i64;
     /// Who set the timestamp.
     fn timestamp_type(&self) -> TimestampType;
+    /// Both of these at once, where asking twice costs more.
+    #[inline(always)]
+    fn timestamp(&self) -> (i64, TimestampType) {
+        (self.timestamp_ms(), self.timestamp_type())
+    }
     /// The key's bytes, or `None` for null.
     fn key(&self) -> Option<&[u8]>;
     /// The value's bytes, or `None` for null (a tombstone).

@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "one check per record or header stands for all its stores")]
 #![expect(clippy::multiple_unsafe_ops_per_block, reason = "the same bound covers the stores of a text")]
 
-use super::base64::base64_len;
+use super::base64::groups_of;
 use super::headers::{header_len_exact, header_len_max};
 use super::kernel::{Kernel, SPILL_BYTES};
 use super::stamp::{KEY_BYTES, Stamp};
@@ -23,46 +23,38 @@ pub(super) struct Cursor<'b> {
     buffer: PhantomData<&'b [u8]>,
 }
 
-/// What a record has besides headers, and how long that becomes.
-pub(super) struct Body<'r> {
-    offset: i64,
-    timestamp_ms: i64,
-    key: Option<Part<'r>>,
-    value: Option<Part<'r>>,
-}
-
-/// Bytes and the length of their base64.
+/// What a record has besides headers.
 #[derive(Clone, Copy)]
-struct Part<'r> {
-    bytes: &'r [u8],
-    len: usize,
+pub(super) struct Body<'r> {
+    pub(super) offset: i64,
+    pub(super) timestamp_ms: i64,
+    pub(super) key: Option<&'r [u8]>,
+    pub(super) value: Option<&'r [u8]>,
 }
 
-impl<'r> Part<'r> {
-    #[inline(always)]
-    fn new(bytes: &'r [u8]) -> Self {
-        Self { bytes, len: base64_len(bytes.len()) }
-    }
-}
-
-impl<'r> Body<'r> {
-    #[inline(always)]
-    pub(super) fn new(
-        offset: i64,
-        timestamp_ms: i64,
-        key: Option<&'r [u8]>,
-        value: Option<&'r [u8]>,
-    ) -> Self {
-        Self { offset, timestamp_ms, key: key.map(Part::new), value: value.map(Part::new) }
-    }
-
-    /// The exact size of the record up to its headers, with a stamp that fits it.
-    #[inline(always)]
-    pub(super) fn len(&self, stamp: &Stamp) -> usize {
+impl Body<'_> {
+    /// The exact size of the record up to its headers, with a stamp that fits it. The quote that
+    /// closes the last string belongs to what follows.
+    fn len(&self, stamp: &Stamp) -> usize {
         stamp.outside()
             + stamp.len()
-            + self.key.map_or(0, |key| KEY_BYTES + key.len + 1)
-            + self.value.map_or(0, |value| VALUE.len + value.len + 1)
+            + self.key.map_or(0, |key| KEY_BYTES + 4 * groups_of(key))
+            + self.value.map_or(0, |value| VALUE.len + 4 * groups_of(value))
+    }
+
+    /// An upper bound of [`len`](Self::len) that costs less.
+    #[inline(always)]
+    pub(super) fn len_max(&self, stamp: &Stamp) -> usize {
+        let bytes = self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len);
+        // Four thirds of each, rounded up to a group.
+        stamp.outside() + stamp.len() + KEY_BYTES + VALUE.len + bytes + bytes / 2 + 2 * 4
+    }
+
+    /// Whether the record fits in `left` bytes, if it has no headers.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn fits(&self, stamp: &Stamp, left: usize) -> bool {
+        self.len(stamp) + REST_BYTES_MIN <= left
     }
 }
 
@@ -86,7 +78,13 @@ impl Word {
     }
 }
 
-const VALUE: Word = Word::new(r#","value":""#);
+// Each of these closes the string before it: a record is stamp, base64, word, base64, word.
+const VALUE: Word = Word::new(r#"","value":""#);
+const HEADERS: Word = Word::new(r#"","headers":["#);
+const NO_HEADERS: Word = Word::new(r#"","headers":[]}"#);
+
+/// What every record has behind its body, at least.
+pub(super) const REST_BYTES_MIN: usize = NO_HEADERS.len;
 
 impl<'b> Cursor<'b> {
     /// A cursor at the beginning of `buffer` that may put `room` bytes.
@@ -130,26 +128,11 @@ impl<'b> Cursor<'b> {
         }
     }
 
-    /// Puts base64 and the quote that ends it.
-    ///
-    /// # Safety
-    /// There is room for that; the CPU has the features of `K`'s tier.
-    #[inline(always)]
-    unsafe fn put_quoted<K: Kernel>(&mut self, part: Part<'_>) {
-        debug_assert!(part.len < self.left());
-        // SAFETY: the caller promises the room.
-        unsafe {
-            self.at = K::base64(part.bytes, part.len, self.at);
-            self.at.write(b'"');
-            self.at = self.at.add(1);
-        }
-    }
-
     /// Puts a record up to its headers.
     ///
     /// # Safety
     /// - `stamp` fits the record, and is `template`'s;
-    /// - there are [`body.len(stamp)`](Body::len) bytes [`left`](Self::left);
+    /// - there are `body.len(stamp)` bytes [`left`](Self::left);
     /// - the CPU has the features of `K`'s tier.
     #[inline(always)]
     pub(super) unsafe fn put_body<K: Kernel>(&mut self, stamp: &Stamp, template: &Template, body: &Body<'_>) {
@@ -158,41 +141,50 @@ impl<'b> Cursor<'b> {
             // SAFETY: part of the body's length.
             self.at = unsafe { put_slice(stamp.outside_text(template), self.at) };
         }
-        let stamp_len = stamp.len() + if body.key.is_some() { KEY_BYTES } else { 0 };
         // SAFETY: the stamp is part of the body's length, and its digits end within it. The digits
         // are stored after the stamp and before anything behind it.
         unsafe {
-            let end = K::stamp(stamp.text(), stamp_len, self.at);
-            let (places, digits) = stamp.digits::<K>(body.offset, body.timestamp_ms);
-            for (place, digits) in places.into_iter().zip(digits) {
-                self.at.add(place).cast::<u64>().write_unaligned(digits.to_le());
-            }
-            self.at = end;
+            K::stamp(stamp.text(), stamp.len() + KEY_BYTES, self.at);
+            stamp.put_digits::<K>(body.offset, body.timestamp_ms, self.at);
+            self.at = self.at.add(stamp.len());
         }
         if let Some(key) = body.key {
-            // SAFETY: part of the body's length; what stands before it ended the stamp.
-            unsafe { self.put_quoted::<K>(key) };
+            // SAFETY: part of the body's length. What stands before the key ended the stamp.
+            unsafe { self.at = K::short_base64(key, groups_of(key), self.at.add(KEY_BYTES)) };
         }
         if let Some(value) = body.value {
             // SAFETY: part of the body's length.
             unsafe {
                 self.put(&VALUE);
-                self.put_quoted::<K>(value);
+                self.at = K::base64(value, groups_of(value), self.at);
             }
         }
     }
 
-    /// Puts the headers and what ends the record behind `"headers":[`, if they surely fit: by an
-    /// upper bound for each header, or by its `exact` size. Otherwise what was put does not count.
+    /// Puts what ends a record without headers.
     ///
     /// # Safety
-    /// There are two bytes [`left`](Self::left); the CPU has the features of `K`'s tier.
+    /// There are [`REST_BYTES_MIN`] bytes [`left`](Self::left).
+    #[inline(always)]
+    pub(super) unsafe fn put_no_headers(&mut self) {
+        // SAFETY: the condition is the same.
+        unsafe { self.put(&NO_HEADERS) };
+    }
+
+    /// Puts the headers and what ends the record, if they surely fit: by an upper bound for each
+    /// header, or by its `exact` size. Otherwise what was put does not count.
+    ///
+    /// # Safety
+    /// There are [`REST_BYTES_MIN`] bytes [`left`](Self::left); the CPU has the features of `K`'s
+    /// tier.
     #[inline(always)]
     pub(super) unsafe fn put_headers<'h, K: Kernel>(
-        self,
+        mut self,
         headers: impl Iterator<Item = Header<'h>>,
         exact: bool,
     ) -> Option<Self> {
+        // SAFETY: less than what there is left.
+        unsafe { self.put(&HEADERS) };
         // Through registers: a cursor that is handed over in memory is stored in words and loaded
         // at once by wider moves, which wait for the stores.
         // SAFETY: the conditions are the same.
@@ -216,7 +208,7 @@ pub(super) unsafe fn put_headers<'h, K: Kernel>(
     let limit = at.addr() + left;
     let mut end = at;
     for header in headers {
-        let bytes = if exact { header_len_exact(&header) } else { header_len_max(&header) };
+        let bytes = if exact { header_len_exact(header) } else { header_len_max(header) };
         if limit - end.addr() < bytes + "]}".len() {
             return None;
         }

@@ -8,13 +8,13 @@ use crate::record::Header;
 pub(crate) const NUMBER_BYTES_MAX: usize = 5;
 
 /// A header's `{"name":[…]}`.
-pub(super) fn header_len_exact(header: &Header<'_>) -> usize {
+pub(super) fn header_len_exact(header: Header<'_>) -> usize {
     r#"{"":[]}"#.len() + escaped_len(header.name) + header.value.map_or(0, numbers_len)
 }
 
 /// The most that [`header_len_exact`] can be.
 #[inline(always)]
-pub(super) fn header_len_max(header: &Header<'_>) -> usize {
+pub(super) fn header_len_max(header: Header<'_>) -> usize {
     r#"{"":[]}"#.len()
         + ESCAPED_BYTES_MAX * header.name.len()
         + NUMBER_BYTES_MAX * header.value.map_or(0, <[u8]>::len)

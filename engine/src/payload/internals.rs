@@ -3,7 +3,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::base64::{avx2::Avx2, avx512::Avx512};
-use super::base64::{base64_len, portable::Portable};
+use super::base64::{base64_len, groups_of, portable::Portable};
 use super::kernel::{Kernel, SPILL_BYTES};
 use super::tier::Tier;
 
@@ -54,7 +54,7 @@ unsafe fn all<K: Kernel>(values: &[&[u8]], start: *mut u8) -> usize {
     let mut at = start;
     for value in values {
         // SAFETY: the caller promises room for all texts, and the CPU's features.
-        at = unsafe { K::base64(value, base64_len(value.len()), at) };
+        at = unsafe { K::base64(value, groups_of(value), at) };
     }
     at.addr() - start.addr()
 }

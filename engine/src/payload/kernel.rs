@@ -19,8 +19,18 @@ pub(super) unsafe trait Kernel {
     /// Standard base64 with padding.
     ///
     /// # Safety
-    /// As for the trait; `len` is [`base64_len`](super::base64::base64_len) of `src`'s.
-    unsafe fn base64(src: &[u8], len: usize, dst: *mut u8) -> *mut u8;
+    /// As for the trait; `groups` is [`groups_of`](super::base64::groups_of) `src`.
+    unsafe fn base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8;
+
+    /// [`base64`](Self::base64) where the source is short as a rule: a key.
+    ///
+    /// # Safety
+    /// As for [`base64`](Self::base64).
+    #[inline(always)]
+    unsafe fn short_base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
+        // SAFETY: the conditions are the same.
+        unsafe { Self::base64(src, groups, dst) }
+    }
 
     /// All headers of a record and what ends it; returns the end, or `None` if they may not fit in
     /// `left` bytes. A routine of its own so that a tier can compile it apart, with its features,
@@ -48,15 +58,28 @@ pub(super) unsafe trait Kernel {
     /// As for the trait; `len` is at most [`STAMP_BYTES_MAX`].
     unsafe fn stamp(text: &StampText, len: usize, dst: *mut u8) -> *mut u8;
 
-    /// Two numbers below [`EIGHT_DIGITS`](super::decimal::EIGHT_DIGITS) as
-    /// [`eight_digits`] each.
+    /// Puts two numbers below [`EIGHT_DIGITS`](super::decimal::EIGHT_DIGITS), each as
+    /// [`eight_digits`] in its `frame`.
     ///
     /// # Safety
-    /// The CPU has the tier's features.
+    /// Eight bytes at each place of `at` are valid for writes; the CPU has the tier's features.
     #[inline(always)]
-    unsafe fn digits(numbers: [u64; 2]) -> [u64; 2] {
-        numbers.map(eight_digits)
+    unsafe fn put_digits(numbers: [u64; 2], frame: &DigitFrame, at: [*mut u8; 2]) {
+        for field in 0..2 {
+            let digits = eight_digits(numbers[field]) & frame.mask[field] | frame.lead[field];
+            // SAFETY: the caller's promise.
+            unsafe { at[field].cast::<u64>().write_unaligned(digits.to_le()) };
+        }
     }
+}
+
+/// Which of two times eight bytes are digits (`mask`), and what the others are (`lead`, zero where
+/// the digits are): numbers of less than eight digits keep the text before them.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(16))]
+pub(super) struct DigitFrame {
+    pub(super) mask: [u64; 2],
+    pub(super) lead: [u64; 2],
 }
 
 /// How far behind the end of its text a routine may write.

@@ -5,13 +5,13 @@
 //! over it. It is rendered again when more than these digits changes, which is about never.
 
 use super::decimal::{DECIMAL_BYTES_MAX, EIGHT_DIGITS, decimal_len};
-use super::kernel::{Kernel, STAMP_BYTES_MAX, StampText};
+use super::kernel::{DigitFrame, Kernel, STAMP_BYTES_MAX, StampText};
 use super::template::Template;
 use crate::record::TimestampType;
 
-/// The bytes of `,"key":"`, which stand behind the stamp for records that have a key.
+/// The bytes of `","key":"`, which stand behind the stamp for records that have a key.
 pub(super) const KEY_BYTES: usize = KEY.len();
-const KEY: &str = r#","key":""#;
+const KEY: &str = r#"","key":""#;
 
 /// A number's last eight digits (or fewer) and where they stand.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,7 @@ struct Field {
     /// Of the eight bytes at `at` those that are digits; the others are in `lead`.
     mask: u64,
     lead: u64,
+    /// Where the eight bytes stand in the text.
     at: usize,
 }
 
@@ -69,10 +70,12 @@ impl Field {
 #[derive(Clone, Debug)]
 pub(crate) struct Stamp {
     text: StampText,
-    /// Up to the quote that closes the timestamp type.
+    /// Up to the timestamp type, without the quote that closes it.
     len: usize,
     offset: Field,
     timestamp: Field,
+    /// The two fields' masks and leads side by side.
+    frame: DigitFrame,
     timestamp_type: TimestampType,
     /// The template's identity, 0 for none.
     template: u64,
@@ -82,7 +85,7 @@ pub(crate) struct Stamp {
 
 /// How much of a stamp is not the template's prefix, at most.
 const REST_BYTES_MAX: usize = 2 * DECIMAL_BYTES_MAX
-    + r#","timestamp":,"timestampType":"""#.len()
+    + r#","timestamp":,"timestampType":""#.len()
     + TimestampType::None.name().len()
     + KEY_BYTES;
 const PREFIX_BYTES_MAX: usize = STAMP_BYTES_MAX - REST_BYTES_MAX;
@@ -95,6 +98,7 @@ impl Stamp {
         len: 0,
         offset: Field::NOTHING,
         timestamp: Field::NOTHING,
+        frame: DigitFrame { mask: [0; 2], lead: [0; 2] },
         timestamp_type: TimestampType::None,
         template: 0,
         outside: 0,
@@ -145,16 +149,19 @@ impl Stamp {
         put(br#","timestamp":"#);
         let timestamp_end = put(digits.format(timestamp_ms).as_bytes());
         put(br#","timestampType":""#);
-        put(timestamp_type.name().as_bytes());
-        self.len = put(b"\"");
+        self.len = put(timestamp_type.name().as_bytes());
         put(KEY.as_bytes());
 
         self.offset = Field::new(offset, text, offset_end);
         self.timestamp = Field::new(timestamp_ms, text, timestamp_end);
+        self.frame = DigitFrame {
+            mask: [self.offset.mask, self.timestamp.mask],
+            lead: [self.offset.lead, self.timestamp.lead],
+        };
         self.timestamp_type = timestamp_type;
     }
 
-    /// The bytes from the record's comma to the quote that closes the timestamp type.
+    /// The bytes from the record's comma to the last of the timestamp type.
     #[inline(always)]
     pub(super) const fn len(&self) -> usize {
         self.len
@@ -176,17 +183,19 @@ impl Stamp {
         &self.text
     }
 
-    /// Where the digits of a record's offset and timestamp go, and what they are.
+    /// Puts the last digits of a record's offset and timestamp into its stamp, which is at `at`.
     ///
     /// # Safety
-    /// The CPU has the features of `K`'s tier.
+    /// The stamp [`fits`](Self::fits) the numbers and is valid for writes at `at`; the CPU has the
+    /// features of `K`'s tier.
     #[inline(always)]
     #[expect(unsafe_code, reason = "calls a kernel")]
-    pub(super) unsafe fn digits<K: Kernel>(&self, offset: i64, timestamp_ms: i64) -> ([usize; 2], [u64; 2]) {
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "both fields end within the stamp")]
+    pub(super) unsafe fn put_digits<K: Kernel>(&self, offset: i64, timestamp_ms: i64, at: *mut u8) {
         let (first, second) = (&self.offset, &self.timestamp);
-        // SAFETY: the caller promises the features.
-        let digits = unsafe { K::digits([first.low(offset), second.low(timestamp_ms)]) };
-        let merged = [digits[0] & first.mask | first.lead, digits[1] & second.mask | second.lead];
-        ([first.at, second.at], merged)
+        let numbers = [first.low(offset), second.low(timestamp_ms)];
+        // SAFETY: a field's eight bytes lie within the stamp, as `render` found them there, and
+        // the caller promises the features.
+        unsafe { K::put_digits(numbers, &self.frame, [at.add(first.at), at.add(second.at)]) };
     }
 }

@@ -2,7 +2,7 @@
 
 use super::base64::{avx2::Avx2, avx512::Avx512, base64_len, portable::Portable};
 use super::buffer::IndexEntry;
-use super::cursor::{Body, Cursor, Word};
+use super::cursor::{Body, Cursor, REST_BYTES_MIN};
 use super::decimal::decimal_len;
 use super::headers::header_len_exact;
 use super::kernel::Kernel;
@@ -57,7 +57,7 @@ pub fn encoded_len<R: Record>(template: &Template, record: &R) -> usize {
         + r#","headers":[]}"#.len();
     let mut comma = 0;
     for header in record.headers() {
-        bytes += comma + header_len_exact(&header);
+        bytes += comma + header_len_exact(header);
         comma = 1;
     }
     bytes
@@ -100,54 +100,39 @@ fn write_run_avx2<R: Record>(template: &Template, records: &[R], out: RunOut<'_>
 /// The loop of every tier. Inlined into a function that has the tier's features, so that the
 /// kernels are inlined in turn and their constants stay in registers from record to record.
 #[inline(always)]
+#[expect(unsafe_code, reason = "the cursor is told that there is room, after asking it")]
 fn write_run_with<K: Kernel, R: Record>(template: &Template, records: &[R], out: RunOut<'_>) -> Written {
     let start = Cursor::new(out.bytes, out.room);
-    let mut cursor = start;
+    let (mut cursor, mut written) = (start, start);
+    let stamp = out.stamp;
+    stamp.prepare(template);
+    let mut index = out.index.iter_mut();
     let mut count = 0;
-    out.stamp.prepare(template);
-    for (record, entry) in records.iter().zip(out.index) {
-        let Some(end) = write_record::<K, R>(cursor, out.stamp, template, record, out.exact) else { break };
-        *entry = IndexEntry {
-            offset: record.offset().0,
-            timestamp_ms: record.timestamp_ms(),
-            start: out.start + cursor.since(start) as u32,
-        };
-        cursor = end;
+    for record in records {
+        let Some(entry) = index.next() else { break };
+        let offset = record.offset().0;
+        let (timestamp_ms, timestamp_type) = record.timestamp();
+        if !stamp.fits(offset, timestamp_ms, timestamp_type) {
+            stamp.render(template, offset, timestamp_ms, timestamp_type);
+        }
+        let body = Body { offset, timestamp_ms, key: record.key(), value: record.value() };
+        if cursor.left() < body.len_max(stamp) + REST_BYTES_MIN && !body.fits(stamp, cursor.left()) {
+            break;
+        }
+        *entry = IndexEntry { offset, timestamp_ms, start: out.start + cursor.since(start) as u32 };
+        // SAFETY: there is room for the body, as just asked, and the caller runs `K`'s tier.
+        unsafe { cursor.put_body::<K>(stamp, template, &body) };
+        let headers = record.headers();
+        if headers.size_hint().1 == Some(0) {
+            // SAFETY: was part of what was asked for.
+            unsafe { cursor.put_no_headers() };
+        } else {
+            // SAFETY: was part of what was asked for, and the caller runs `K`'s tier.
+            let Some(end) = (unsafe { cursor.put_headers::<K>(headers, out.exact) }) else { break };
+            cursor = end;
+        }
+        written = cursor;
         count += 1;
     }
-    Written { records: count, bytes: cursor.since(start) }
-}
-
-/// Writes one record and returns where it ends, or finds that it may not fit.
-#[inline(always)]
-#[expect(unsafe_code, reason = "the cursor is told that there is room, after asking it")]
-fn write_record<'b, K: Kernel, R: Record>(
-    mut cursor: Cursor<'b>,
-    stamp: &mut Stamp,
-    template: &Template,
-    record: &R,
-    exact: bool,
-) -> Option<Cursor<'b>> {
-    let (offset, timestamp_ms) = (record.offset().0, record.timestamp_ms());
-    let timestamp_type = record.timestamp_type();
-    if !stamp.fits(offset, timestamp_ms, timestamp_type) {
-        stamp.render(template, offset, timestamp_ms, timestamp_type);
-    }
-    let body = Body::new(offset, timestamp_ms, record.key(), record.value());
-    // Exact but for the headers' contents, so that nothing is lost where there are none.
-    if cursor.left() < body.len(stamp) + r#","headers":[]}"#.len() {
-        return None;
-    }
-    // SAFETY: there is room for the body, as just asked, and the caller runs `K`'s tier.
-    unsafe { cursor.put_body::<K>(stamp, template, &body) };
-    let headers = record.headers();
-    if headers.size_hint().1 == Some(0) {
-        // SAFETY: was part of what was asked for.
-        unsafe { cursor.put(&const { Word::new(r#","headers":[]}"#) }) };
-        return Some(cursor);
-    }
-    // SAFETY: was part of what was asked for.
-    unsafe { cursor.put(&const { Word::new(r#","headers":["#) }) };
-    // SAFETY: the two bytes are the rest of it, and the caller runs `K`'s tier.
-    unsafe { cursor.put_headers::<K>(headers, exact) }
+    Written { records: count, bytes: written.since(start) }
 }

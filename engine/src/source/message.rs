@@ -64,6 +64,10 @@ impl Record for Message {
         timestamp(self).1
     }
 
+    fn timestamp(&self) -> (i64, TimestampType) {
+        timestamp(self)
+    }
+
     fn key(&self) -> Option<&[u8]> {
         // SAFETY: as above.
         let start = unsafe { (*self.raw()).key };

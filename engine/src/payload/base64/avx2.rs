@@ -9,9 +9,9 @@
 )]
 #![expect(clippy::multiple_unsafe_ops_per_block, reason = "an address and the access to it have one bound")]
 
-use super::pad;
+use super::{own_ahead, pad};
 use crate::payload::cursor::put_headers;
-use crate::payload::kernel::{Kernel, StampText};
+use crate::payload::kernel::{DigitFrame, Kernel, StampText};
 use crate::record::Header;
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -23,9 +23,21 @@ pub(in crate::payload) struct Avx2;
 // masked where the slice ends.
 unsafe impl Kernel for Avx2 {
     #[inline(always)]
-    unsafe fn base64(src: &[u8], len: usize, dst: *mut u8) -> *mut u8 {
+    unsafe fn base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { base64(src, len, dst) }
+        unsafe { base64(src, groups, dst) }
+    }
+
+    #[inline(always)]
+    unsafe fn short_base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
+        // SAFETY: the trait's conditions are handed on.
+        unsafe { short_base64(src, groups, dst) }
+    }
+
+    #[inline(always)]
+    unsafe fn put_digits(numbers: [u64; 2], frame: &DigitFrame, at: [*mut u8; 2]) {
+        // SAFETY: the trait's conditions are handed on.
+        unsafe { put_digits(numbers, frame, at) }
     }
 
     #[inline(always)]
@@ -36,7 +48,7 @@ unsafe impl Kernel for Avx2 {
         exact: bool,
     ) -> Option<NonNull<u8>> {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { self::headers(headers, at, left, exact) }
+        unsafe { headers_apart(headers, at, left, exact) }
     }
 
     #[inline(always)]
@@ -52,12 +64,26 @@ unsafe impl Kernel for Avx2 {
     }
 }
 
-/// Out of line: see [`Kernel::headers`].
+/// Out of line: see [`Kernel::headers`]. A function of its own, without the tier's features,
+/// because the compiler (Rust 1.95) forgets `inline(never)` where there are some.
 ///
 /// # Safety
 /// As there.
-#[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt")]
 #[inline(never)]
+unsafe fn headers_apart<'h>(
+    headers: impl Iterator<Item = Header<'h>>,
+    at: *mut u8,
+    left: usize,
+    exact: bool,
+) -> Option<NonNull<u8>> {
+    // SAFETY: the conditions are the same.
+    unsafe { self::headers(headers, at, left, exact) }
+}
+
+/// # Safety
+/// As for [`Kernel::headers`].
+#[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt")]
+#[inline]
 unsafe fn headers<'h>(
     headers: impl Iterator<Item = Header<'h>>,
     at: *mut u8,
@@ -86,79 +112,244 @@ fn multiply_high(a: __m256i, b: __m256i) -> __m256i {
     high
 }
 
-/// 32 characters of 24 bytes: the first twelve of each half of `block` that `SPREAD` picks.
+/// A constant for a 32-byte register.
+#[repr(align(32))]
+struct Bytes32([u8; 32]);
+
+impl Bytes32 {
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn load(&self) -> __m256i {
+        // SAFETY: the constant has the register's size and alignment.
+        unsafe { _mm256_load_si256(self.0.as_ptr().cast()) }
+    }
+}
+
+/// `[b1 b0 b2 b1]` for each group of three: four groups from the lower half's first byte on, four
+/// from the upper half's byte `upper` on. Bytes behind the upper half are zero.
+const fn spread_from(upper: usize) -> Bytes32 {
+    let mut table = [0; 32];
+    let mut at = 0;
+    while at < 32 {
+        let byte = at % 16 / 4 * 3 + [1, 0, 2, 1][at % 4] + if at < 16 { 0 } else { upper };
+        table[at] = if byte < 16 { byte as u8 } else { 0x80 };
+        at += 1;
+    }
+    Bytes32(table)
+}
+
+/// The upper half begins eight bytes behind the lower one, and so four before its own groups: no
+/// load passes the block's end.
+const SPREAD: Bytes32 = spread_from(4);
+
+/// For a register of 32 bytes that begins four bytes before the block: one load instead of two.
+const SPREAD_AFTER_FOUR: Bytes32 = {
+    let mut table = spread_from(0);
+    let mut at = 0;
+    while at < 16 {
+        table.0[at] += 4;
+        at += 1;
+    }
+    table
+};
+
+/// For the last block of a slice whose last 16 bytes are the upper half, if that many bytes of the
+/// last group are missing.
+const SPREAD_LAST: [Bytes32; 3] = [spread_from(4), spread_from(5), spread_from(6)];
+
+/// For a slice of 16 to 23 bytes whose last 16 bytes are the upper half.
+const SPREAD_SHORT: [Bytes32; 8] = [
+    spread_from(12),
+    spread_from(11),
+    spread_from(10),
+    spread_from(9),
+    spread_from(8),
+    spread_from(7),
+    spread_from(6),
+    spread_from(5),
+];
+
+/// 32 characters of eight groups that `SPREAD` or the like has spread.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn characters(block: __m256i) -> __m256i {
-    // The second half begins four bytes before its own, so that no load passes the block's end.
-    let spread = _mm256_setr_epi8(
-        1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10, //
-        5, 4, 6, 5, 8, 7, 9, 8, 11, 10, 12, 11, 14, 13, 15, 14,
-    );
-    let groups = _mm256_shuffle_epi8(block, spread);
+fn characters(groups: __m256i) -> __m256i {
     let odd = _mm256_and_si256(groups, _mm256_set1_epi32(0x0fc0_fc00));
     let odd = multiply_high(odd, _mm256_set1_epi32(0x0400_0040));
     let even = _mm256_and_si256(groups, _mm256_set1_epi32(0x003f_03f0));
     let even = _mm256_mullo_epi16(even, _mm256_set1_epi32(0x0100_0010));
     let sixes = _mm256_or_si256(odd, even);
 
-    // Which range of the alphabet: 0 for lower case, 1 to 10 for digits, 11, 12, 13 for upper case.
+    // Which range of the alphabet: 0 for upper case, 1 for lower case, 2 to 11 for digits, 12, 13.
     let range = _mm256_subs_epu8(sixes, _mm256_set1_epi8(51));
-    let upper = _mm256_cmpgt_epi8(_mm256_set1_epi8(26), sixes);
-    let range = _mm256_or_si256(range, _mm256_and_si256(upper, _mm256_set1_epi8(13)));
+    let not_upper = _mm256_cmpgt_epi8(sixes, _mm256_set1_epi8(25));
+    let range = _mm256_sub_epi8(range, not_upper);
     let shift = _mm256_broadcastsi128_si256(_mm_setr_epi8(
-        71, -4, -4, -4, -4, -4, -4, -4, -4, -4, -4, -19, -16, 65, 0, 0,
+        65, 71, -4, -4, -4, -4, -4, -4, -4, -4, -4, -4, -19, -16, 0, 0,
     ));
     _mm256_add_epi8(sixes, _mm256_shuffle_epi8(shift, range))
 }
 
+/// A slice of at least a block and where its text goes. Blocks are taken from both ends until they
+/// meet or overlap: what is written twice is the same, and no block needs to know how long the
+/// slice is but the last, whose loads end where the slice does.
+#[derive(Clone, Copy)]
+struct Long {
+    from: *const u8,
+    bytes: usize,
+    groups: usize,
+    to: *mut u8,
+}
+
+impl Long {
+    /// The block of eight groups from the `first`th on.
+    ///
+    /// # Safety
+    /// The slice has these groups, without missing bytes.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    unsafe fn block(self, first: usize) {
+        debug_assert!(3 * first + BLOCK <= self.bytes);
+        // SAFETY: the caller's promise: the lower and the upper 16 of these 24 bytes.
+        let spread = unsafe { spread(self.from.add(3 * first), self.from.add(3 * first + 8), &SPREAD) };
+        // SAFETY: the block's text lies within the slice's.
+        unsafe { _mm256_storeu_si256(self.to.add(4 * first).cast(), characters(spread)) };
+    }
+
+    /// [`block`](Self::block) for one in the middle.
+    ///
+    /// # Safety
+    /// As for `block`; the slice goes on four bytes before and behind these groups.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    unsafe fn inner_block(self, first: usize) {
+        debug_assert!(3 * first >= 4 && 3 * first + BLOCK + 4 <= self.bytes);
+        // SAFETY: the 24 bytes and the four on either side.
+        let bytes = unsafe { _mm256_loadu_si256(self.from.add(3 * first).sub(4).cast()) };
+        let spread = _mm256_shuffle_epi8(bytes, SPREAD_AFTER_FOUR.load());
+        // SAFETY: the block's text lies within the slice's.
+        unsafe { _mm256_storeu_si256(self.to.add(4 * first).cast(), characters(spread)) };
+    }
+
+    /// The `number`th block, counted from the end, or as much of it as there is.
+    ///
+    /// # Safety
+    /// `number` is at least 2; the slice has more than a block.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    unsafe fn block_before_end(self, number: usize) {
+        // SAFETY: the block begins with the slice, which has more than one, or at least eight
+        // groups lie between it and the end.
+        unsafe { self.block(self.groups.saturating_sub(8 * number)) };
+    }
+
+    /// The last block.
+    ///
+    /// # Safety
+    /// As for the slice.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    unsafe fn last(self) {
+        let missing = 3 * self.groups - self.bytes;
+        let first = self.groups - 8;
+        // SAFETY: at most two bytes are missing from a slice's last group.
+        let table = unsafe { SPREAD_LAST.get_unchecked(missing) };
+        // SAFETY: the first 16 of 22 to 24 bytes, and the slice's last 16.
+        let spread = unsafe { spread(self.from.add(3 * first), self.from.add(self.bytes - 16), table) };
+        // SAFETY: the text's last 32 characters.
+        unsafe { _mm256_storeu_si256(self.to.add(4 * first).cast(), characters(spread)) };
+    }
+}
+
+/// Two halves' groups spread as `table` says.
+///
 /// # Safety
-/// 24 bytes at `from` are readable, 32 at `to` writable.
+/// 16 bytes are readable at `lower` and at `upper`.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn block(from: *const u8, to: *mut u8) {
-    // SAFETY: 16 of the 24 bytes.
-    let low = unsafe { _mm_loadu_si128(from.cast()) };
-    // SAFETY: the last 16 of the 24 bytes.
-    let high = unsafe { _mm_loadu_si128(from.add(8).cast()) };
-    // SAFETY: the caller promises the room.
-    unsafe { _mm256_storeu_si256(to.cast(), characters(_mm256_set_m128i(high, low))) };
+unsafe fn spread(lower: *const u8, upper: *const u8, table: &Bytes32) -> __m256i {
+    // SAFETY: the caller's promise.
+    let lower = unsafe { _mm_loadu_si128(lower.cast()) };
+    // SAFETY: the caller's promise.
+    let upper = unsafe { _mm_loadu_si128(upper.cast()) };
+    _mm256_shuffle_epi8(_mm256_set_m128i(upper, lower), table.load())
 }
 
 /// # Safety
 /// As for [`Kernel::base64`].
 #[target_feature(enable = "avx2,bmi2")]
 #[inline]
-unsafe fn base64(src: &[u8], len: usize, dst: *mut u8) -> *mut u8 {
-    let (mut from, mut left, mut to) = (src.as_ptr(), src.len(), dst);
-    while left >= 4 * BLOCK {
-        for number in 0..4 {
-            // SAFETY: four blocks of the slice, and their characters.
-            unsafe { block(from.add(number * BLOCK), to.add(number * 32)) };
+unsafe fn base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
+    // SAFETY: the conditions are the same; a slice of at least a block has one.
+    unsafe {
+        if src.len() < BLOCK {
+            return short_base64(src, groups, dst);
         }
-        left -= 4 * BLOCK;
-        // SAFETY: within the slice.
-        from = unsafe { from.add(4 * BLOCK) };
-        // SAFETY: within the text.
-        to = unsafe { to.add(4 * 32) };
+        let long = Long { from: src.as_ptr(), bytes: src.len(), groups, to: dst };
+        if src.len() <= 2 * BLOCK {
+            long.block(0);
+        } else {
+            long.block(0);
+            let mut first = 8;
+            while 3 * first + 5 * BLOCK <= src.len() {
+                own_ahead(dst.wrapping_add(4 * first));
+                own_ahead(dst.wrapping_add(4 * first + 64));
+                long.inner_block(first);
+                long.inner_block(first + 8);
+                long.inner_block(first + 16);
+                long.inner_block(first + 24);
+                first += 32;
+            }
+            own_ahead(dst.wrapping_add(4 * first));
+            // Less than five blocks are left. One too many costs less than the branch that would
+            // avoid it where lengths vary.
+            if src.len() - 3 * first > 2 * BLOCK {
+                long.block_before_end(5);
+                long.block_before_end(4);
+                long.block_before_end(3);
+            }
+            long.block_before_end(2);
+        }
+        long.last();
+        pad(dst, groups, src.len())
     }
-    while left >= BLOCK {
-        // SAFETY: one block of the slice, and its characters.
-        unsafe { block(from, to) };
-        left -= BLOCK;
-        // SAFETY: within the slice.
-        from = unsafe { from.add(BLOCK) };
-        // SAFETY: within the text.
-        to = unsafe { to.add(32) };
-    }
-    let tail = &src[src.len() - left..];
-    // SAFETY: at most 32 bytes behind the end of the text.
-    unsafe { _mm256_storeu_si256(to.cast(), characters(load_tail(src, tail))) };
-    // SAFETY: the text and the promised spill.
-    unsafe { pad(dst, len, src.len()) }
 }
 
-/// `tail`, which is shorter than a block and ends `src`, as [`characters`] wants it, with zeros
+/// [`base64`], where a block is enough as a rule.
+///
+/// # Safety
+/// As for [`Kernel::base64`].
+#[target_feature(enable = "avx2,bmi2")]
+#[inline]
+unsafe fn short_base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
+    if src.len() >= BLOCK {
+        // SAFETY: the conditions are the same.
+        return unsafe { base64_apart(src, groups, dst) };
+    }
+    let spread = match src.len().checked_sub(16) {
+        // SAFETY: at least 16 bytes, and less than 16 + 8.
+        Some(more) => unsafe {
+            spread(src.as_ptr(), src.as_ptr().add(more), SPREAD_SHORT.get_unchecked(more))
+        },
+        None => _mm256_shuffle_epi8(load_tail(src, src), SPREAD.load()),
+    };
+    // SAFETY: at most 32 bytes behind the end of the text.
+    unsafe { _mm256_storeu_si256(dst.cast(), characters(spread)) };
+    // SAFETY: the text and the promised spill.
+    unsafe { pad(dst, groups, src.len()) }
+}
+
+/// [`base64`], out of line: see [`headers_apart`].
+///
+/// # Safety
+/// As for [`Kernel::base64`].
+#[cold]
+#[inline(never)]
+unsafe fn base64_apart(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
+    // SAFETY: the conditions are the same.
+    unsafe { base64(src, groups, dst) }
+}
+
+/// `tail`, which is shorter than 16 bytes and ends `src`, in two halves for [`SPREAD`], with zeros
 /// behind it.
 #[target_feature(enable = "avx2,bmi2")]
 #[inline]
@@ -190,6 +381,8 @@ unsafe fn stamp(text: &StampText, len: usize, dst: *mut u8) -> *mut u8 {
         // SAFETY: at most 127 bytes behind the text, within the promised spill.
         unsafe { _mm256_storeu_si256(dst.add(at).cast(), bytes) };
     };
+    own_ahead(dst);
+    own_ahead(dst.wrapping_add(64));
     copy(0);
     copy(32);
     copy(64);
@@ -201,4 +394,43 @@ unsafe fn stamp(text: &StampText, len: usize, dst: *mut u8) -> *mut u8 {
     }
     // SAFETY: the end of the text.
     unsafe { dst.add(len) }
+}
+
+/// The high halves of the products of 16-bit lanes; see [`multiply_high`].
+#[target_feature(enable = "avx2")]
+#[inline]
+fn multiply_high_128(a: __m128i, b: __m128i) -> __m128i {
+    let high;
+    // SAFETY: one instruction on registers, which AVX2 has.
+    unsafe {
+        asm!("vpmulhuw {0}, {1}, {2}", out(xmm_reg) high, in(xmm_reg) a, in(xmm_reg) b,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    high
+}
+
+/// [`Kernel::put_digits`]: [`eight_digits`](crate::payload::decimal::eight_digits) of two numbers
+/// side by side.
+///
+/// # Safety
+/// As there.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn put_digits(numbers: [u64; 2], frame: &DigitFrame, at: [*mut u8; 2]) {
+    let numbers = _mm_set_epi64x(numbers[1].cast_signed(), numbers[0].cast_signed());
+    // Halves: 3518437209 / 2^45 is a ten-thousandth, rounded up, and right for 32 bits.
+    let tops = _mm_srli_epi64::<45>(_mm_mul_epu32(numbers, _mm_set1_epi64x(3_518_437_209)));
+    let rests = _mm_sub_epi64(numbers, _mm_mul_epu32(tops, _mm_set1_epi64x(10_000)));
+    let fours = _mm_or_si128(tops, _mm_slli_epi64::<32>(rests));
+    // Quarters: 5243 / 2^19 is a hundredth.
+    let tops = _mm_srli_epi16::<3>(multiply_high_128(fours, _mm_set1_epi16(5243)));
+    let rests = _mm_sub_epi16(fours, _mm_mullo_epi16(tops, _mm_set1_epi16(100)));
+    let twos = _mm_or_si128(tops, _mm_slli_epi32::<16>(rests));
+    // Digits: 6554 / 2^16 is a tenth.
+    let tops = multiply_high_128(twos, _mm_set1_epi16(6554));
+    let rests = _mm_sub_epi16(twos, _mm_mullo_epi16(tops, _mm_set1_epi16(10)));
+    let ones = _mm_or_si128(tops, _mm_slli_epi16::<8>(rests));
+    let digits = _mm_add_epi8(ones, _mm_set1_epi8(b'0'.cast_signed()));
+    // SAFETY: the trait's conditions are handed on.
+    unsafe { super::put_framed(digits, frame, at) };
 }

@@ -9,12 +9,12 @@
 )]
 #![expect(clippy::multiple_unsafe_ops_per_block, reason = "an address and the access to it have one bound")]
 
-use super::avx512_digits::digits;
-use super::pad;
+use super::avx512_digits::put_digits;
+use super::{own_ahead, pad};
 use crate::payload::cursor::put_headers;
 use crate::payload::escape::is_plain;
 use crate::payload::headers::put_header;
-use crate::payload::kernel::{Kernel, StampText};
+use crate::payload::kernel::{DigitFrame, Kernel, StampText};
 use crate::record::Header;
 use std::arch::x86_64::*;
 use std::ptr::NonNull;
@@ -25,9 +25,9 @@ pub(in crate::payload) struct Avx512;
 // masked where the slice ends.
 unsafe impl Kernel for Avx512 {
     #[inline(always)]
-    unsafe fn base64(src: &[u8], len: usize, dst: *mut u8) -> *mut u8 {
+    unsafe fn base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { base64(src, len, dst) }
+        unsafe { base64(src, groups, dst) }
     }
 
     #[inline(always)]
@@ -38,7 +38,7 @@ unsafe impl Kernel for Avx512 {
         exact: bool,
     ) -> Option<NonNull<u8>> {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { self::headers(headers, at, left, exact) }
+        unsafe { headers_apart(headers, at, left, exact) }
     }
 
     #[inline(always)]
@@ -54,20 +54,40 @@ unsafe impl Kernel for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn digits(numbers: [u64; 2]) -> [u64; 2] {
+    unsafe fn short_base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { digits(numbers) }
+        unsafe { short_base64(src, groups, dst) }
+    }
+
+    #[inline(always)]
+    unsafe fn put_digits(numbers: [u64; 2], frame: &DigitFrame, at: [*mut u8; 2]) {
+        // SAFETY: the trait's conditions are handed on.
+        unsafe { put_digits(numbers, frame, at) }
     }
 }
 
-/// Out of line: see [`Kernel::headers`].
+/// Out of line: see [`Kernel::headers`]. A function of its own, without the tier's features,
+/// because the compiler (Rust 1.95) forgets `inline(never)` where there are some.
 ///
 /// # Safety
 /// As there.
+#[inline(never)]
+unsafe fn headers_apart<'h>(
+    headers: impl Iterator<Item = Header<'h>>,
+    at: *mut u8,
+    left: usize,
+    exact: bool,
+) -> Option<NonNull<u8>> {
+    // SAFETY: the conditions are the same.
+    unsafe { self::headers(headers, at, left, exact) }
+}
+
+/// # Safety
+/// As for [`Kernel::headers`].
 #[target_feature(
     enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512ifma,avx2,bmi1,bmi2,popcnt,lzcnt"
 )]
-#[inline(never)]
+#[inline]
 unsafe fn headers<'h>(
     headers: impl Iterator<Item = Header<'h>>,
     at: *mut u8,
@@ -106,68 +126,193 @@ const SPREAD: Bytes64 = Bytes64({
     table
 });
 
-/// The characters of the first 48 bytes of `block`.
+/// `SPREAD` for the last sixteen groups of a slice whose last 64 bytes are at hand, if that many
+/// bytes of the last group are missing.
+const SPREAD_LAST: [Bytes64; 3] = {
+    let mut tables = [Bytes64([0; 64]), Bytes64([0; 64]), Bytes64([0; 64])];
+    let mut at = 0;
+    while at < 64 {
+        let mut missing = 0;
+        while missing < 3 {
+            // What would lie behind the slice is masked.
+            tables[missing].0[at] = (SPREAD.0[at] + 16 + missing as u8) % 64;
+            missing += 1;
+        }
+        at += 1;
+    }
+    tables
+};
+
+/// Which bytes of `SPREAD_LAST` there are: `[b1 b0 b2 b1]` of the last group without its missing.
+const THERE: [u64; 3] = [u64::MAX, u64::MAX >> 4 | 0b1011 << 60, u64::MAX >> 4 | 0b0010 << 60];
+
+/// The characters of sixteen groups that `SPREAD` or the like has spread.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 #[inline]
-fn characters(block: __m512i) -> __m512i {
-    let spread = _mm512_permutexvar_epi8(SPREAD.load(), block);
+fn characters(spread: __m512i) -> __m512i {
     let shifts = _mm512_set1_epi64(0x3036_242a_1016_040a);
     let sixes = _mm512_multishift_epi64_epi8(shifts, spread);
     _mm512_permutexvar_epi8(sixes, ALPHABET.load())
 }
 
+/// A slice of at least 64 bytes and where its text goes. Blocks are taken from both ends until they
+/// meet or overlap: what is written twice is the same, and no block needs to know how long the
+/// slice is but the last, whose loads end where the slice does.
+#[derive(Clone, Copy)]
+struct Long {
+    from: *const u8,
+    bytes: usize,
+    groups: usize,
+    to: *mut u8,
+}
+
+impl Long {
+    /// The block at byte `at` of the slice, a multiple of three.
+    ///
+    /// # Safety
+    /// 64 bytes of the slice are at `at`.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    #[inline]
+    unsafe fn block(self, at: usize) {
+        debug_assert!(at % 3 == 0 && at + 64 <= self.bytes);
+        // SAFETY: the caller's promise.
+        let bytes = unsafe { _mm512_loadu_si512(self.from.add(at).cast()) };
+        let text = characters(_mm512_permutexvar_epi8(SPREAD.load(), bytes));
+        own_ahead(self.to.wrapping_add(at / 3 * 4));
+        // SAFETY: the block's text lies within the slice's.
+        unsafe { _mm512_storeu_si512(self.to.add(at / 3 * 4).cast(), text) };
+    }
+
+    /// The `number`th block of sixteen groups, counted from the end, or as much of it as there is.
+    ///
+    /// # Safety
+    /// `number` is at least 2; 64 bytes are in the slice.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    #[inline]
+    unsafe fn block_before_end(self, number: usize) {
+        let first = self.groups.saturating_sub(16 * number);
+        // SAFETY: the block begins with the slice, or at least 32 groups before its end: 96 bytes, of
+        // which at most two are missing.
+        let bytes = unsafe { _mm512_loadu_si512(self.from.add(3 * first).cast()) };
+        let text = characters(_mm512_permutexvar_epi8(SPREAD.load(), bytes));
+        own_ahead(self.to.wrapping_add(4 * first));
+        // SAFETY: the block's text lies within the slice's.
+        unsafe { _mm512_storeu_si512(self.to.add(4 * first).cast(), text) };
+    }
+
+    /// The last block.
+    ///
+    /// # Safety
+    /// As for the slice.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    #[inline]
+    unsafe fn last(self) {
+        let missing = 3 * self.groups - self.bytes;
+        // SAFETY: the last 64 bytes of the slice.
+        let bytes = unsafe { _mm512_loadu_si512(self.from.add(self.bytes - 64).cast()) };
+        // SAFETY: at most two bytes are missing from a slice's last group.
+        let (spread, there) = unsafe { (SPREAD_LAST.get_unchecked(missing), THERE.get_unchecked(missing)) };
+        let spread = _mm512_maskz_permutexvar_epi8(*there, spread.load(), bytes);
+        own_ahead(self.to.wrapping_add(4 * self.groups - 64));
+        // SAFETY: the last 64 characters of the text, which has at least 88.
+        unsafe { _mm512_storeu_si512(self.to.add(4 * self.groups - 64).cast(), characters(spread)) };
+    }
+}
+
 /// # Safety
 /// As for [`Kernel::base64`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,bmi2")]
 #[inline]
-unsafe fn base64(src: &[u8], len: usize, dst: *mut u8) -> *mut u8 {
-    // One, two or four blocks, some of which may be empty: a few wide stores too many cost less
-    // than a loop that the length of a value makes unpredictable.
+unsafe fn base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
+    // Few classes of lengths, each with a fixed number of blocks: some stores too many cost less
+    // than a branch that the length of a value makes unpredictable.
     // SAFETY: so many blocks hold the slice, and end within the promised spill.
     unsafe {
-        if src.len() <= BLOCK {
-            blocks::<1>(src.as_ptr(), src.len(), dst);
-        } else if src.len() <= 2 * BLOCK {
+        if src.len() < 64 {
             blocks::<2>(src.as_ptr(), src.len(), dst);
-        } else if src.len() <= 4 * BLOCK {
-            blocks::<4>(src.as_ptr(), src.len(), dst);
         } else {
-            long_base64(src, dst);
+            let long = Long { from: src.as_ptr(), bytes: src.len(), groups, to: dst };
+            if src.len() <= 2 * BLOCK {
+                long.block(0);
+            } else if src.len() <= 4 * BLOCK {
+                long.block(0);
+                long.block_before_end(3);
+                long.block_before_end(2);
+            } else if src.len() <= 6 * BLOCK {
+                long.block(0);
+                long.block(BLOCK);
+                long.block_before_end(4);
+                long.block_before_end(3);
+                long.block_before_end(2);
+            } else if src.len() <= 8 * BLOCK {
+                long.block(0);
+                long.block(BLOCK);
+                long.block(2 * BLOCK);
+                long.block_before_end(5);
+                long.block_before_end(4);
+                long.block_before_end(3);
+                long.block_before_end(2);
+            } else {
+                longest(long);
+            }
+            long.last();
         }
+        pad(dst, groups, src.len())
     }
-    // SAFETY: the text and the promised spill.
-    unsafe { pad(dst, len, src.len()) }
 }
 
-/// The characters of a long slice, without the padding. Out of line, which long slices can afford.
+/// All but the last block of a slice of more than eight.
 ///
 /// # Safety
 /// As for [`Kernel::base64`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,bmi2")]
-#[inline(never)]
-unsafe fn long_base64(src: &[u8], dst: *mut u8) {
-    let (mut from, mut left, mut to) = (src.as_ptr(), src.len(), dst);
-    while left >= 3 * BLOCK + 64 {
-        for block in 0..4 {
-            // SAFETY: the fourth load ends 208 bytes behind `from`, where the slice goes on.
-            let bytes = unsafe { _mm512_loadu_si512(from.add(block * BLOCK).cast()) };
-            // SAFETY: these are the 64 characters of 48 bytes of the slice.
-            unsafe { _mm512_storeu_si512(to.add(block * 64).cast(), characters(bytes)) };
-        }
-        left -= 4 * BLOCK;
-        // SAFETY: within the slice.
-        from = unsafe { from.add(4 * BLOCK) };
-        // SAFETY: within the text.
-        to = unsafe { to.add(4 * 64) };
-    }
-    // SAFETY: at most 207 bytes are left, and the blocks end within the promised spill.
+#[inline]
+unsafe fn longest(long: Long) {
+    let mut at = 0;
+    // SAFETY: the fourth block's load ends 208 bytes behind `at`; at most 207 bytes are left in the
+    // end, which is less than five blocks.
     unsafe {
-        if left <= 2 * BLOCK {
-            blocks::<2>(from, left, to);
-        } else {
-            blocks::<5>(from, left, to);
+        while at + 3 * BLOCK + 64 <= long.bytes {
+            long.block(at);
+            long.block(at + BLOCK);
+            long.block(at + 2 * BLOCK);
+            long.block(at + 3 * BLOCK);
+            at += 4 * BLOCK;
         }
+        long.block_before_end(5);
+        long.block_before_end(4);
+        long.block_before_end(3);
+        long.block_before_end(2);
     }
+}
+
+/// [`base64`], where one block is enough as a rule.
+///
+/// # Safety
+/// As for [`Kernel::base64`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,bmi2")]
+#[inline]
+unsafe fn short_base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
+    if src.len() > BLOCK {
+        // SAFETY: the conditions are the same.
+        return unsafe { base64_apart(src, groups, dst) };
+    }
+    // SAFETY: one block holds the slice, and ends within the promised spill.
+    unsafe {
+        blocks::<1>(src.as_ptr(), src.len(), dst);
+        pad(dst, groups, src.len())
+    }
+}
+
+/// [`base64`], out of line: see [`headers_apart`].
+///
+/// # Safety
+/// As for [`Kernel::base64`].
+#[cold]
+#[inline(never)]
+unsafe fn base64_apart(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
+    // SAFETY: the conditions are the same.
+    unsafe { base64(src, groups, dst) }
 }
 
 /// The characters of up to `N` blocks, and zeros' behind them.
@@ -179,13 +324,13 @@ unsafe fn long_base64(src: &[u8], dst: *mut u8) {
 unsafe fn blocks<const N: usize>(from: *const u8, left: usize, to: *mut u8) {
     debug_assert!(left < 256);
     for block in 0..N {
-        // Where the slice goes on, the upper lanes may be loaded and are ignored. `bzhi` takes any
-        // number from 64 to 255 for all.
+        // `bzhi` takes any number from 64 to 255 for all.
         let mask = _bzhi_u64(u64::MAX, left.saturating_sub(block * BLOCK) as u32);
         // SAFETY: the mask allows only bytes of the slice; other lanes are not touched.
         let bytes = unsafe { _mm512_maskz_loadu_epi8(mask, from.wrapping_add(block * BLOCK).cast()) };
+        let text = characters(_mm512_permutexvar_epi8(SPREAD.load(), bytes));
         // SAFETY: the caller promises the room.
-        unsafe { _mm512_storeu_si512(to.add(block * 64).cast(), characters(bytes)) };
+        unsafe { _mm512_storeu_si512(to.add(block * 64).cast(), text) };
     }
 }
 
@@ -202,6 +347,8 @@ unsafe fn stamp(text: &StampText, len: usize, dst: *mut u8) -> *mut u8 {
     };
     copy(0);
     copy(64);
+    own_ahead(dst);
+    own_ahead(dst.wrapping_add(64));
     let mut at = 128;
     while at < len {
         copy(at);
@@ -235,10 +382,15 @@ unsafe fn plain(src: &[u8], dst: *mut u8) -> Option<*mut u8> {
     let text = unsafe { _mm256_mask_loadu_epi8(_mm256_set1_epi8(b'.' as i8), mask, src.as_ptr().cast()) };
     // SAFETY: the caller promises the room.
     unsafe { _mm256_storeu_si256(dst.cast(), text) };
-    // As signed numbers, bytes that are not ASCII are below the space too.
-    let special = _mm256_cmplt_epi8_mask(text, _mm256_set1_epi8(b' ' as i8))
-        | _mm256_cmpeq_epi8_mask(text, _mm256_set1_epi8(b'"' as i8))
-        | _mm256_cmpeq_epi8_mask(text, _mm256_set1_epi8(b'\\' as i8));
+    // One comparison, not three, because those are made on the port that is busiest here: a byte
+    // that needs escaping makes one of the terms zero. As signed numbers, bytes that are not ASCII
+    // are below the space too.
+    let quote = _mm256_xor_si256(text, _mm256_set1_epi8(b'"' as i8));
+    let backslash = _mm256_xor_si256(text, _mm256_set1_epi8(b'\\' as i8));
+    let unsigned = _mm256_xor_si256(text, _mm256_set1_epi8(i8::MIN));
+    let control = _mm256_subs_epu8(unsigned, _mm256_set1_epi8((b' ' + 127) as i8));
+    let least = _mm256_min_epu8(_mm256_min_epu8(quote, backslash), control);
+    let special = _mm256_testn_epi8_mask(least, least);
     debug_assert_eq!(special == 0, src.iter().all(|byte| is_plain(*byte)));
     // SAFETY: the end of the text.
     (special == 0).then(|| unsafe { dst.add(src.len()) })
@@ -254,9 +406,9 @@ const TENS: usize = 2;
 const ONES: usize = 3;
 const COMMA: usize = 4;
 
-/// A constant of five bytes for each number.
-const fn per_number(minus: u8, hundreds: u8, tens: u8, ones: u8, comma: u8) -> Bytes64 {
-    let mut table = [0; 64];
+/// A constant of five bytes for each number, and `rest` behind them.
+const fn per_number(minus: u8, hundreds: u8, tens: u8, ones: u8, comma: u8, rest: u8) -> Bytes64 {
+    let mut table = [rest; 64];
     let mut at = 0;
     while at < 5 * NUMBERS {
         table[at] = [minus, hundreds, tens, ones, comma][at % 5];
@@ -277,10 +429,11 @@ const SOURCE: Bytes64 = Bytes64({
 });
 
 /// A place is kept if the byte (for the minus) or its magnitude (for the others) is at least this.
-const KEPT_FROM: Bytes64 = per_number(128, 100, 10, 0, 0);
+/// No magnitude is 255: what lies behind the numbers is never kept.
+const KEPT_FROM: Bytes64 = per_number(128, 100, 10, 0, 0, 255);
 
-/// All places but that of the minus.
-const MAGNITUDES: u64 = 0x0fff_ffff_ffff_ffff & !0x0084_2108_4210_8421;
+/// The place of the minus, where the byte counts and not its magnitude.
+const SIGNS: Bytes64 = per_number(0xff, 0, 0, 0, 0, 0);
 
 /// The tens and the ones of a number below 100, as nibbles.
 const TENS_ONES: [Bytes64; 2] = {
@@ -305,10 +458,10 @@ const NIBBLES: Bytes64 = Bytes64({
 });
 
 /// Where a digit depends on the number, and its bits.
-const DIGITS: Bytes64 = per_number(0, 0, 15, 15, 0);
+const DIGITS: Bytes64 = per_number(0, 0, 15, 15, 0, 0);
 
 /// The text but for these. No signed byte has other hundreds than one.
-const FRAME: Bytes64 = per_number(b'-', b'1', b'0', b'0', b',');
+const FRAME: Bytes64 = per_number(b'-', b'1', b'0', b'0', b',', 0);
 
 const _: () = assert!(MINUS == 0 && HUNDREDS == 1 && ONES == 3 && COMMA == 4);
 
@@ -317,7 +470,10 @@ const _: () = assert!(MINUS == 0 && HUNDREDS == 1 && ONES == 3 && COMMA == 4);
 #[inline]
 fn spelled(bytes: __m128i) -> (__m512i, u64) {
     let spread = _mm512_permutexvar_epi8(SOURCE.load(), _mm512_castsi128_si512(bytes));
-    let magnitudes = _mm512_mask_abs_epi8(spread, MAGNITUDES, spread);
+    let magnitudes = _mm512_abs_epi8(spread);
+    // By a vector, not by a mask register: those are filled on the port that is busiest here.
+    let signs = SIGNS.load();
+    let magnitudes = _mm512_or_si512(_mm512_and_si512(signs, spread), _mm512_andnot_si512(signs, magnitudes));
     let kept = _mm512_cmpge_epu8_mask(magnitudes, KEPT_FROM.load());
     // Below a hundred the subtraction wraps around, and is no minimum.
     let below_hundred = _mm512_min_epu8(magnitudes, _mm512_sub_epi8(magnitudes, _mm512_set1_epi8(100)));
@@ -334,12 +490,8 @@ fn spelled(bytes: __m128i) -> (__m512i, u64) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,bmi2,popcnt")]
 #[inline]
 unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8 {
-    let put = |from: *const u8, count: usize, to: *mut u8| {
-        let mask = _bzhi_u32(u32::MAX, count as u32) as u16;
-        // SAFETY: the mask allows only bytes of the slice.
-        let bytes = unsafe { _mm_maskz_loadu_epi8(mask, from.cast()) };
-        let (text, kept) = spelled(bytes);
-        let kept = _bzhi_u64(kept, 5 * count as u32);
+    let put = |text: __m512i, kept: u64, to: *mut u8| {
+        own_ahead(to);
         // To a register and then to memory: straight to memory it is microcoded on Zen 4.
         let packed = _mm512_maskz_compress_epi8(kept, text);
         // SAFETY: the text of these bytes, and at most 64 bytes of spill.
@@ -348,11 +500,23 @@ unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8 {
         unsafe { to.add(_popcnt64(kept.cast_signed()) as usize) }
     };
     let (mut from, mut left, mut to) = (src.as_ptr(), src.len(), dst);
-    while left > NUMBERS {
-        to = put(from, NUMBERS, to);
+    while left >= 16 {
+        // SAFETY: 16 bytes of the slice, of which twelve are spelled.
+        let bytes = unsafe { _mm_loadu_si128(from.cast()) };
+        let (text, kept) = spelled(bytes);
+        to = put(text, kept, to);
         // SAFETY: the slice goes on.
         from = unsafe { from.add(NUMBERS) };
         left -= NUMBERS;
     }
-    put(from, left, to)
+    let mask = _bzhi_u32(u32::MAX, left as u32) as u16;
+    // SAFETY: the mask allows only bytes of the slice.
+    let bytes = unsafe { _mm_maskz_loadu_epi8(mask, from.cast()) };
+    let (text, kept) = spelled(bytes);
+    to = put(text, _bzhi_u64(kept, 5 * left as u32), to);
+    if left > NUMBERS {
+        let (text, kept) = spelled(_mm_bsrli_si128::<{ NUMBERS as i32 }>(bytes));
+        to = put(text, _bzhi_u64(kept, 5 * (left - NUMBERS) as u32), to);
+    }
+    to
 }

@@ -1,15 +1,21 @@
 //! Decimal digits with AVX-512 IFMA: for the offsets and timestamps of the AVX-512 tier.
 
 use super::avx512::Bytes64;
+use crate::payload::kernel::DigitFrame;
 use std::arch::x86_64::*;
 
-/// The digits of two numbers, each in eight lanes of 52-bit fixed point.
+/// [`Kernel::put_digits`](crate::payload::kernel::Kernel::put_digits): the digits of two numbers,
+/// each in eight lanes of 52-bit fixed point.
 ///
 /// Lane k holds the fraction `number / 10^(8-k)` as `number * RECIPROCALS[k] / 2^52`, whose whole
 /// part falls off; ten times that is the digit.
-#[target_feature(enable = "avx512f,avx512vbmi,avx512ifma")]
+///
+/// # Safety
+/// As there.
+#[target_feature(enable = "avx512f,avx512vl,avx512vbmi,avx512ifma")]
 #[inline]
-pub(super) fn digits(numbers: [u64; 2]) -> [u64; 2] {
+#[expect(unsafe_code, reason = "stores through raw pointers")]
+pub(super) unsafe fn put_digits(numbers: [u64; 2], frame: &DigitFrame, at: [*mut u8; 2]) {
     let ten = _mm512_set1_epi64(10);
     let zero = _mm512_set1_epi64(i64::from(b'0'));
     let of = |number: u64| {
@@ -19,7 +25,8 @@ pub(super) fn digits(numbers: [u64; 2]) -> [u64; 2] {
     };
     let [first, second] = numbers.map(of);
     let packed = _mm512_castsi512_si128(_mm512_permutex2var_epi8(first, LOWEST_BYTES.load(), second));
-    [_mm_cvtsi128_si64(packed).cast_unsigned(), _mm_extract_epi64::<1>(packed).cast_unsigned()]
+    // SAFETY: the trait's conditions are handed on.
+    unsafe { super::put_framed(packed, frame, at) };
 }
 
 /// `2^52 / 10^8` to `2^52 / 10`, rounded up but for the first.
@@ -78,8 +85,11 @@ mod tests {
         let edges = (0..8).flat_map(|power| (1..10).map(move |digit| digit * 10_u64.pow(power)));
         let edges = edges.flat_map(|number| [number - 1, number]);
         for number in (0..100_000_000).step_by(97).chain(99_999_000..100_000_000).chain(edges) {
-            // SAFETY: the features were just detected.
-            let digits = unsafe { digits([number, 99_999_999 - number]) };
+            let mut digits = [0_u64; 2];
+            let frame = DigitFrame { mask: [u64::MAX; 2], lead: [0; 2] };
+            let at = digits.each_mut().map(|digits| std::ptr::from_mut(digits).cast());
+            // SAFETY: the features were just detected, and there are eight bytes at each place.
+            unsafe { put_digits([number, 99_999_999 - number], &frame, at) };
             assert_eq!(digits, [eight_digits(number), eight_digits(99_999_999 - number)]);
         }
     }

@@ -14,7 +14,8 @@ pub(in crate::payload) struct Portable;
 // SAFETY: every routine writes its text, and at most eight bytes behind it.
 unsafe impl Kernel for Portable {
     #[inline(always)]
-    unsafe fn base64(src: &[u8], len: usize, dst: *mut u8) -> *mut u8 {
+    unsafe fn base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
+        let len = 4 * groups;
         debug_assert_eq!(len, base64_len(src.len()));
         // SAFETY: the caller promises that the text fits at `dst`, which is initialised memory that
         // nobody else refers to.
