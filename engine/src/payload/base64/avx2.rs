@@ -28,7 +28,8 @@ unsafe impl Kernel for Avx2 {
         unsafe { base64(src, len, dst) }
     }
 
-    #[inline(always)]
+    #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt")]
+    #[inline(never)]
     unsafe fn headers<'h>(
         headers: impl Iterator<Item = Header<'h>>,
         at: *mut u8,
@@ -36,13 +37,7 @@ unsafe impl Kernel for Avx2 {
         exact: bool,
     ) -> Option<NonNull<u8>> {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { self::headers(headers, at, left, exact) }
-    }
-
-    #[inline(always)]
-    unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
-        // SAFETY: the trait's conditions are handed on.
-        unsafe { super::portable::header(name, value, dst) }
+        unsafe { put_headers::<Self>(headers, at, left, exact) }
     }
 
     #[inline(always)]
@@ -50,22 +45,6 @@ unsafe impl Kernel for Avx2 {
         // SAFETY: the trait's conditions are handed on.
         unsafe { stamp(text, len, dst) }
     }
-}
-
-/// Out of line: see [`Kernel::headers`].
-///
-/// # Safety
-/// As there.
-#[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt")]
-#[inline(never)]
-unsafe fn headers<'h>(
-    headers: impl Iterator<Item = Header<'h>>,
-    at: *mut u8,
-    left: usize,
-    exact: bool,
-) -> Option<NonNull<u8>> {
-    // SAFETY: the conditions are the same.
-    unsafe { put_headers::<Avx2>(headers, at, left, exact) }
 }
 
 const BLOCK: usize = 24;

@@ -30,7 +30,10 @@ unsafe impl Kernel for Avx512 {
         unsafe { base64(src, len, dst) }
     }
 
-    #[inline(always)]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512ifma,avx2,bmi1,bmi2,popcnt,lzcnt"
+    )]
+    #[inline(never)]
     unsafe fn headers<'h>(
         headers: impl Iterator<Item = Header<'h>>,
         at: *mut u8,
@@ -38,7 +41,7 @@ unsafe impl Kernel for Avx512 {
         exact: bool,
     ) -> Option<NonNull<u8>> {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { self::headers(headers, at, left, exact) }
+        unsafe { put_headers::<Self>(headers, at, left, exact) }
     }
 
     #[inline(always)]
@@ -58,24 +61,6 @@ unsafe impl Kernel for Avx512 {
         // SAFETY: the trait's conditions are handed on.
         unsafe { digits(numbers) }
     }
-}
-
-/// Out of line: see [`Kernel::headers`].
-///
-/// # Safety
-/// As there.
-#[target_feature(
-    enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512ifma,avx2,bmi1,bmi2,popcnt,lzcnt"
-)]
-#[inline(never)]
-unsafe fn headers<'h>(
-    headers: impl Iterator<Item = Header<'h>>,
-    at: *mut u8,
-    left: usize,
-    exact: bool,
-) -> Option<NonNull<u8>> {
-    // SAFETY: the conditions are the same.
-    unsafe { put_headers::<Avx512>(headers, at, left, exact) }
 }
 
 const BLOCK: usize = 48;
