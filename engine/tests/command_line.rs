@@ -87,3 +87,19 @@ fn wrong_log_directives_are_refused_before_anything_starts() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("engine.log_level: found pelton=loud"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn a_tier_that_there_is_not_is_refused_with_those_that_there_are() {
+    for (name, code) in [("sse2", 2), ("scalar", 0), ("", 0)] {
+        let output = Command::new(env!("CARGO_BIN_EXE_pelton"))
+            .args(["run", "--check"])
+            .args(REQUIRED)
+            .env("PELTON_TIER", name)
+            .output()
+            .expect("the binary starts");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{name}: {said}");
+        let expected = "PELTON_TIER: found \"sse2\"; allowed: avx512, avx2, sse41, portable, scalar;";
+        assert_eq!(said.contains(expected), code == 2, "{said}");
+    }
+}

@@ -4,7 +4,8 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use pelton_harness::cli::Arguments;
+use pelton::payload::Tier;
+use pelton_harness::cli::{Arguments, USAGE};
 use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
@@ -19,5 +20,11 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
-    ExitCode::from(Arguments::parse().act())
+    let arguments = Arguments::parse();
+    // A figure of another tier than the one that was asked for would be worse than none.
+    if let Err(error) = Tier::from_environment() {
+        eprintln!("error: {error}");
+        return ExitCode::from(USAGE);
+    }
+    ExitCode::from(arguments.act())
 }

@@ -10,7 +10,7 @@ use crate::batch::BatchLimits;
 use crate::deliver::RetryPolicy;
 use crate::invoke::{InvokeError, LambdaInvoker, LambdaSettings, Signing};
 use crate::mapping::{self, Mapping, StartingPosition};
-use crate::payload::Envelope;
+use crate::payload::{Envelope, Tier};
 use crate::pipeline::{Engine, EngineError, EngineHandle, EngineSettings, Oversized};
 use crate::source::SourceError;
 use crate::source::consumer::KafkaSource;
@@ -77,6 +77,7 @@ fn run(mapping: &Mapping, options: &RunOptions) -> Result<ExitCode, LaunchError>
         group = mapping.consumer_group_id,
         function = mapping.function.name(),
         endpoint = invoker.target().endpoint(),
+        tier = %Tier::best(),
         "starting"
     );
     let engine = Engine::start(

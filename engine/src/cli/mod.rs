@@ -96,6 +96,8 @@ Every setting may also stand in the file, with _ for -; those from \"Engine\" on
     pollers = 10
 
 Flags win over the file. The names and ranges are those of AWS's event source mappings.
+The environment variable PELTON_TIER (avx512, avx2, sse41, portable or scalar) lowers the instruction set
+that payloads are written with, which otherwise is the best that the machine runs.
 Exit codes: 0 after a drain (SIGTERM, SIGINT), 1 if the engine failed, 2 if a setting is wrong.";
 
 /// The flag of a setting. Its value stays text: one reader says what is wrong with all layers.

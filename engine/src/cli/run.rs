@@ -9,6 +9,7 @@ use clap::ArgMatches;
 use super::{EXIT_WRONG_SETTINGS, Process, check, flags, logging};
 use crate::mapping::limits::FILE_BYTES_MAX;
 use crate::mapping::{Mapping, Origins, Surroundings as _};
+use crate::payload::Tier;
 use crate::telemetry::Terminal;
 use crate::time::Clock;
 
@@ -27,6 +28,7 @@ pub(super) fn run(matches: &ArgMatches, start: impl FnOnce(Mapping, RunOptions) 
     let checked = layers(matches).and_then(|origins| {
         let mapping = origins.validate(&Process).map_err(|error| error.to_string())?;
         let filter = logging::filter(&mapping.engine)?;
+        Tier::from_environment().map_err(|error| error.to_string())?;
         Ok((origins, mapping, filter))
     });
     let (origins, mapping, filter) = match checked {

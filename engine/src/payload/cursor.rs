@@ -188,9 +188,26 @@ impl<'b> Cursor<'b> {
         // Through registers: a cursor that is handed over in memory is stored in words and loaded
         // at once by wider moves, which wait for the stores.
         // SAFETY: the conditions are the same.
-        let end = unsafe { K::headers(headers, self.at, self.left(), exact) }?;
+        let end = unsafe { headers_apart::<K>(headers, self.at, self.left(), exact) }?;
         Some(Self { at: end.as_ptr(), ..self })
     }
+}
+
+/// [`Kernel::headers`], kept apart from the loop over records, so that the loop has the registers
+/// for itself. A function without the tier's features, because where there are some the compiler
+/// (Rust 1.95) forgets `inline(never)`.
+///
+/// # Safety
+/// As for [`Kernel::headers`].
+#[inline(never)]
+unsafe fn headers_apart<'h, K: Kernel>(
+    headers: impl Iterator<Item = Header<'h>>,
+    at: *mut u8,
+    left: usize,
+    exact: bool,
+) -> Option<NonNull<u8>> {
+    // SAFETY: the conditions are the same.
+    unsafe { K::headers(headers, at, left, exact) }
 }
 
 /// See [`Cursor::put_headers`]: this is its loop, for a tier to compile with its features. `left`

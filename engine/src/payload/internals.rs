@@ -2,8 +2,8 @@
 #![expect(unsafe_code, reason = "calls kernels, with the room and the CPU's features checked here")]
 
 #[cfg(target_arch = "x86_64")]
-use super::base64::{avx2::Avx2, avx512::Avx512};
-use super::base64::{base64_len, groups_of, portable::Portable};
+use super::base64::{avx2::Avx2, avx512::Avx512, sse41::Sse41};
+use super::base64::{base64_len, groups_of, portable::Portable, scalar::Scalar};
 use super::kernel::{Kernel, SPILL_BYTES};
 use super::tier::Tier;
 
@@ -22,6 +22,11 @@ pub fn base64(tier: Tier, values: &[&[u8]], out: &mut [u8]) -> usize {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: both conditions were just checked.
         Tier::Avx2 => unsafe { avx2(values, start) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: both conditions were just checked.
+        Tier::Sse41 => unsafe { sse41(values, start) },
+        // SAFETY: the room was just checked; the scalar tier asks for no features.
+        Tier::Scalar => unsafe { all::<Scalar>(values, start) },
         // SAFETY: the room was just checked; the portable tier asks for no features.
         _ => unsafe { all::<Portable>(values, start) },
     }
@@ -47,6 +52,13 @@ unsafe fn avx512(values: &[&[u8]], start: *mut u8) -> usize {
 unsafe fn avx2(values: &[&[u8]], start: *mut u8) -> usize {
     // SAFETY: the caller's promises are handed on.
     unsafe { all::<Avx2>(values, start) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "ssse3,sse4.1")]
+unsafe fn sse41(values: &[&[u8]], start: *mut u8) -> usize {
+    // SAFETY: the caller's promises are handed on.
+    unsafe { all::<Sse41>(values, start) }
 }
 
 #[inline(always)]

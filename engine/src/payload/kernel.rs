@@ -1,10 +1,13 @@
 //! What each tier provides to the writer's one loop.
 
+use super::base64::portable;
+use super::cursor::put_headers;
 use super::decimal::eight_digits;
 use crate::record::Header;
 use std::ptr::NonNull;
 
-/// The routines of a tier. The loop in `writer` is compiled once for each.
+/// The routines of a tier. The loop in `writer` is compiled once for each. What has a default works
+/// on any CPU, by tables and words of eight bytes.
 ///
 /// # Safety
 /// Every routine writes at `dst` and returns the end of what it meant to write. An implementation
@@ -15,7 +18,7 @@ use std::ptr::NonNull;
 /// - `dst` is valid for writes of the text's length (as the routine states it) and
 ///   [`SPILL_BYTES`] more.
 #[expect(unsafe_code, reason = "the routines write through raw pointers, with room checked by their caller")]
-pub(super) unsafe trait Kernel {
+pub(super) unsafe trait Kernel: Sized {
     /// Standard base64 with padding.
     ///
     /// # Safety
@@ -33,30 +36,44 @@ pub(super) unsafe trait Kernel {
     }
 
     /// All headers of a record and what ends it; returns the end, or `None` if they may not fit in
-    /// `left` bytes. A routine of its own so that a tier can compile it apart, with its features,
-    /// from [`put_headers`](super::cursor::put_headers): the loop over records without headers
-    /// stays small.
+    /// `left` bytes. A routine of its own so that a tier can compile [`put_headers`] with its
+    /// features.
     ///
     /// # Safety
     /// As for the trait; `left` is at least two.
+    #[inline]
     unsafe fn headers<'h>(
         headers: impl Iterator<Item = Header<'h>>,
         at: *mut u8,
         left: usize,
         exact: bool,
-    ) -> Option<NonNull<u8>>;
+    ) -> Option<NonNull<u8>> {
+        // SAFETY: the conditions are the same.
+        unsafe { put_headers::<Self>(headers, at, left, exact) }
+    }
 
     /// `{"name":[…]},` with the name escaped and every byte of the value as a signed number.
     ///
     /// # Safety
     /// As for the trait.
-    unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8;
+    #[inline(always)]
+    unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
+        // SAFETY: the conditions are the same.
+        unsafe { portable::header(name, value, dst) }
+    }
 
     /// Copies the first `len` bytes of `text`.
     ///
     /// # Safety
     /// As for the trait; `len` is at most [`STAMP_BYTES_MAX`].
-    unsafe fn stamp(text: &StampText, len: usize, dst: *mut u8) -> *mut u8;
+    #[inline(always)]
+    unsafe fn stamp(text: &StampText, len: usize, dst: *mut u8) -> *mut u8 {
+        debug_assert!(len <= STAMP_BYTES_MAX);
+        // SAFETY: the caller promises that `len` bytes fit, and that the stamp has them.
+        unsafe { dst.copy_from_nonoverlapping(text.0.as_ptr(), len) };
+        // SAFETY: the end of the text.
+        unsafe { dst.add(len) }
+    }
 
     /// Puts two numbers below [`EIGHT_DIGITS`](super::decimal::EIGHT_DIGITS), each as
     /// [`eight_digits`] in its `frame`.

@@ -34,6 +34,6 @@ pub(crate) use envelope::{BETWEEN, TAIL};
 pub use pool::{Lease, Pool};
 pub(crate) use pool::{Shared, share};
 pub use template::Template;
-pub use tier::Tier;
+pub use tier::{Tier, TierError};
 pub use writer::encoded_len;
 pub(crate) use writer::{RECORD_BYTES_MIN, write_run};

@@ -27,11 +27,7 @@ pub fn record_json<R: Record>(topic: &Topic, record: &R) -> String {
     }
     let headers: Vec<String> = record
         .headers()
-        .map(|header| {
-            let value = header.value.unwrap_or_default();
-            let numbers: Vec<String> = value.iter().map(|byte| byte.cast_signed().to_string()).collect();
-            format!("{{{}:[{}]}}", quoted(header.name), numbers.join(","))
-        })
+        .map(|header| format!("{{{}:[{}]}}", quoted(header.name), numbers(header.value.unwrap_or_default())))
         .collect();
     write!(json, r#","headers":[{}]}}"#, headers.join(",")).expect("a string grows");
     json
@@ -66,12 +62,18 @@ pub fn event_json<'r, R: Record + 'r>(
     format!("{head}{{{}}}}}", partitions.join(","))
 }
 
-fn quoted(text: &[u8]) -> String {
+pub(super) fn quoted(text: &[u8]) -> String {
     serde_json::to_string(&String::from_utf8_lossy(text)).expect("a string is always JSON")
 }
 
+/// Every byte as a signed number, commas between them.
+pub(super) fn numbers(bytes: &[u8]) -> String {
+    let numbers: Vec<String> = bytes.iter().map(|byte| byte.cast_signed().to_string()).collect();
+    numbers.join(",")
+}
+
 /// Standard base64 with padding, group by group.
-fn base64(bytes: &[u8]) -> String {
+pub(super) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for group in bytes.chunks(3) {

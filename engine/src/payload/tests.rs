@@ -1,5 +1,6 @@
-//! The writer against the reference: every tier, in buffers that are exactly as large as needed,
-//! from input that ends where memory ends.
+//! The writer against the reference: every tier, in buffers that are exactly as large as needed and
+//! end where memory ends, from input that begins and ends there too. `kernels` does the same for
+//! each routine by itself.
 
 use super::kernel::SPILL_BYTES;
 use super::samples::{Sample, with_records};
@@ -11,11 +12,26 @@ use crate::ids::{Partition, Topic};
 use crate::payload::buffer::IndexEntry;
 use crate::payload::reference::record_json;
 use crate::record::{Header, Record, RecordRef, TimestampType};
-use memmap2::{MmapMut, MmapOptions};
+use pages::{Pages, Place};
 use proptest::prelude::*;
+use std::cell::RefCell;
 
-/// Writes `records` into exactly `room` bytes and the slack, and returns what was written.
-fn written<R: Record>(
+mod kernels;
+mod pages;
+
+/// A fraction of the cases that a property test has by default, or by `PROPTEST_CASES`.
+fn cases(fraction: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    ProptestConfig { cases: (default.cases / fraction).max(1), ..default }
+}
+
+thread_local! {
+    static OUT: RefCell<Pages> = RefCell::new(Pages::new(4 << 20));
+}
+
+/// Writes `records` into exactly `room` bytes and the slack at `place`, and returns what was written.
+fn written_at<R: Record>(
+    place: Place,
     tier: Tier,
     template: &Template,
     records: &[R],
@@ -23,26 +39,43 @@ fn written<R: Record>(
     exact: bool,
 ) -> (Written, Vec<u8>) {
     const CANARY: u8 = 0xee;
-    let mut buffer = vec![CANARY; room + SPILL_BYTES + 64];
     let mut index = vec![IndexEntry::default(); records.len()];
-    let out = RunOut {
-        bytes: &mut buffer[..room + SPILL_BYTES],
-        room,
-        exact,
-        index: &mut index,
-        start: 0,
-        stamp: &mut Stamp::EMPTY.clone(),
-    };
-    let written = write_run(tier, template, records, out);
-    assert!(buffer[room + SPILL_BYTES..].iter().all(|byte| *byte == CANARY), "{tier} wrote behind the slack");
+    let (written, text) = OUT.with_borrow_mut(|pages| {
+        let bytes = pages.range(place, room + SPILL_BYTES);
+        let memory = pages.all_mut();
+        let (before, behind) = (bytes.start.saturating_sub(64), (bytes.end + 64).min(memory.len()));
+        memory[before..behind].fill(CANARY);
+        let out = RunOut {
+            bytes: &mut memory[bytes.clone()],
+            room,
+            exact,
+            index: &mut index,
+            start: 0,
+            stamp: &mut Stamp::EMPTY.clone(),
+        };
+        let written = write_run(tier, template, records, out);
+        let outside = memory[before..bytes.start].iter().chain(&memory[bytes.end..behind]);
+        assert!(outside.copied().all(|byte| byte == CANARY), "{tier} wrote outside of its room");
+        (written, memory[bytes][..written.bytes].to_vec())
+    });
     let mut start = 0;
     for (record, entry) in records.iter().zip(&index[..written.records]) {
         assert_eq!((entry.offset, entry.timestamp_ms), (record.offset().0, record.timestamp_ms()));
         assert_eq!(entry.start as usize, start);
         start += encoded_len(template, record);
     }
-    buffer.truncate(written.bytes);
-    (written, buffer)
+    (written, text)
+}
+
+/// The same where memory ends behind the slack.
+fn written<R: Record>(
+    tier: Tier,
+    template: &Template,
+    records: &[R],
+    room: usize,
+    exact: bool,
+) -> (Written, Vec<u8>) {
+    written_at(Place::Last, tier, template, records, room, exact)
 }
 
 fn reference<R: Record>(topic: &Topic, records: &[R]) -> Vec<u8> {
@@ -73,33 +106,6 @@ fn check<R: Record>(topic: &Topic, records: &[R]) {
     }
 }
 
-/// Bytes whose end is the end of readable memory.
-struct Cliff {
-    map: MmapMut,
-    end: usize,
-}
-
-impl Cliff {
-    #[expect(unsafe_code, reason = "takes a page away so that a read behind the end is a crash")]
-    fn new(bytes_max: usize) -> Self {
-        let page = 4096;
-        let end = bytes_max.next_multiple_of(page);
-        let mut map = MmapOptions::new().len(end + page).map_anon().expect("a mapping");
-        for (at, byte) in map[..end].iter_mut().enumerate() {
-            *byte = (at * 31 + at / 256 * 7) as u8;
-        }
-        let last = map[end..].as_mut_ptr().cast();
-        // SAFETY: the last page of a mapping of our own, which nothing reads from here on.
-        let refused = unsafe { libc::mprotect(last, page, libc::PROT_NONE) };
-        assert_eq!(refused, 0);
-        Self { map, end }
-    }
-
-    fn last(&self, bytes: usize) -> &[u8] {
-        &self.map[self.end - bytes..self.end]
-    }
-}
-
 fn record<'r>(key: Option<&'r [u8]>, value: Option<&'r [u8]>, headers: &'r [Header<'r>]) -> RecordRef<'r> {
     RecordRef {
         partition: Partition(0),
@@ -113,34 +119,57 @@ fn record<'r>(key: Option<&'r [u8]>, value: Option<&'r [u8]>, headers: &'r [Head
 }
 
 #[test]
-fn every_length_up_to_300_is_written_without_reading_behind_it() {
-    let cliff = Cliff::new(4096);
+fn every_length_up_to_300_is_written_without_reading_outside_of_it() {
+    let input = Pages::filled(4096);
     let topic = Topic::new("my-topic");
     for bytes in 0..=300 {
-        let slice = cliff.last(bytes);
-        check(&topic, &[record(None, Some(slice), &[])]);
-        check(&topic, &[record(Some(slice), None, &[])]);
-        let headers = [Header { name: b"n", value: Some(slice) }, Header { name: slice, value: None }];
-        check(&topic, &[record(Some(slice), Some(slice), &headers)]);
+        for place in [Place::First, Place::Last] {
+            let slice = input.at(place, bytes);
+            check(&topic, &[record(None, Some(slice), &[])]);
+            check(&topic, &[record(Some(slice), None, &[])]);
+            let headers = [Header { name: b"n", value: Some(slice) }, Header { name: slice, value: None }];
+            check(&topic, &[record(Some(slice), Some(slice), &headers)]);
+        }
+    }
+}
+
+#[test]
+fn records_are_right_from_every_alignment_to_every_alignment() {
+    let input = Pages::filled(4096);
+    let topic = Topic::new("my-topic");
+    let template = Template::new(&topic, Partition(0));
+    for from in 0..64 {
+        let [key, value, name] = [19, 130, 40].map(|bytes| input.at(Place::Aligned(from), bytes));
+        let headers = [Header { name: b"plain", value: Some(key) }, Header { name, value: Some(b"") }];
+        let records = [record(Some(key), Some(value), &headers), record(None, Some(key), &[])];
+        let expected = reference(&topic, &records);
+        for tier in Tier::available() {
+            for to in 0..64 {
+                let place = Place::Aligned(to);
+                let (_, text) = written_at(place, tier, &template, &records, expected.len(), true);
+                assert!(text == expected, "{tier}, from {from} to {to}: {}", String::from_utf8_lossy(&text));
+            }
+        }
     }
 }
 
 #[test]
 fn lengths_around_every_block_of_the_kernels_are_right() {
-    let cliff = Cliff::new(200_000);
+    let input = Pages::filled(200_000);
     let topic = Topic::new("t");
     let lengths = (300..1100).step_by(7).chain([1023, 1024, 1025, 4095, 10_240, 99_999, 131_072]);
     for bytes in lengths {
-        let slice = cliff.last(bytes);
-        check(&topic, &[record(Some(b"k"), Some(slice), &[])]);
+        for place in [Place::First, Place::Last] {
+            check(&topic, &[record(Some(b"k"), Some(input.at(place, bytes)), &[])]);
+        }
     }
 }
 
 #[test]
 fn every_plain_name_up_to_100_bytes_is_copied() {
-    let cliff = "abcdefghij-".repeat(10);
+    let name = "abcdefghij-".repeat(10);
     for bytes in 0..=100 {
-        let headers = [Header { name: &cliff.as_bytes()[..bytes], value: Some(b"\x80\x7f\x00") }];
+        let headers = [Header { name: &name.as_bytes()[..bytes], value: Some(b"\x80\x7f\x00") }];
         check(&Topic::new("t"), &[record(None, None, &headers)]);
     }
 }
@@ -212,9 +241,20 @@ proptest! {
     fn any_run_of_records_is_the_reference(samples in prop::collection::vec(Sample::any(300), 1..6)) {
         with_records(Partition(3), &samples, |records| check(&Topic::new("orders"), records));
     }
+}
+
+proptest! {
+    #![proptest_config(cases(8))]
 
     #[test]
     fn large_records_are_the_reference(sample in Sample::any(20_000)) {
         with_records(Partition(3), &[sample], |records| check(&Topic::new("orders"), records));
+    }
+
+    #[test]
+    fn values_up_to_a_mebibyte_are_the_reference(bytes in 20_000..=1_usize << 20) {
+        let value = Pages::filled(bytes);
+        let value = value.at(Place::Last, bytes);
+        check(&Topic::new("orders"), &[record(Some(b"k"), Some(value), &[])]);
     }
 }

@@ -1,6 +1,8 @@
 //! Records to JSON, a run at a time.
 
-use super::base64::{avx2::Avx2, avx512::Avx512, base64_len, portable::Portable};
+#[cfg(target_arch = "x86_64")]
+use super::base64::{avx2::Avx2, avx512::Avx512, sse41::Sse41};
+use super::base64::{base64_len, portable::Portable, scalar::Scalar};
 use super::buffer::IndexEntry;
 use super::cursor::{Body, Cursor, REST_BYTES_MIN};
 use super::decimal::decimal_len;
@@ -73,12 +75,17 @@ pub(crate) fn write_run<R: Record>(
     #[cfg(target_arch = "x86_64")]
     #[expect(unsafe_code, reason = "the functions of a tier run where the tier does")]
     match tier {
-        // SAFETY: a tier other than the portable one comes from `Tier::best` or is checked by
-        // `Pool::with_tier`, so the CPU has its features.
+        // SAFETY: a tier comes from `Tier::best` or is checked by `Pool::with_tier`, so the CPU has
+        // its features.
         Tier::Avx512 => return unsafe { write_run_avx512(template, records, out) },
         // SAFETY: as above.
         Tier::Avx2 => return unsafe { write_run_avx2(template, records, out) },
-        Tier::Portable => {}
+        // SAFETY: as above.
+        Tier::Sse41 => return unsafe { write_run_sse41(template, records, out) },
+        Tier::Portable | Tier::Scalar => {}
+    }
+    if tier == Tier::Scalar {
+        return write_run_with::<Scalar, R>(template, records, out);
     }
     write_run_with::<Portable, R>(template, records, out)
 }
@@ -95,6 +102,12 @@ fn write_run_avx512<R: Record>(template: &Template, records: &[R], out: RunOut<'
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt")]
 fn write_run_avx2<R: Record>(template: &Template, records: &[R], out: RunOut<'_>) -> Written {
     write_run_with::<Avx2, R>(template, records, out)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "ssse3,sse4.1")]
+fn write_run_sse41<R: Record>(template: &Template, records: &[R], out: RunOut<'_>) -> Written {
+    write_run_with::<Sse41, R>(template, records, out)
 }
 
 /// The loop of every tier. Inlined into a function that has the tier's features, so that the

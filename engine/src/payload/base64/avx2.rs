@@ -40,7 +40,8 @@ unsafe impl Kernel for Avx2 {
         unsafe { put_digits(numbers, frame, at) }
     }
 
-    #[inline(always)]
+    #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt")]
+    #[inline]
     unsafe fn headers<'h>(
         headers: impl Iterator<Item = Header<'h>>,
         at: *mut u8,
@@ -48,13 +49,7 @@ unsafe impl Kernel for Avx2 {
         exact: bool,
     ) -> Option<NonNull<u8>> {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { headers_apart(headers, at, left, exact) }
-    }
-
-    #[inline(always)]
-    unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
-        // SAFETY: the trait's conditions are handed on.
-        unsafe { super::portable::header(name, value, dst) }
+        unsafe { put_headers::<Self>(headers, at, left, exact) }
     }
 
     #[inline(always)]
@@ -62,36 +57,6 @@ unsafe impl Kernel for Avx2 {
         // SAFETY: the trait's conditions are handed on.
         unsafe { stamp(text, len, dst) }
     }
-}
-
-/// Out of line: see [`Kernel::headers`]. A function of its own, without the tier's features,
-/// because the compiler (Rust 1.95) forgets `inline(never)` where there are some.
-///
-/// # Safety
-/// As there.
-#[inline(never)]
-unsafe fn headers_apart<'h>(
-    headers: impl Iterator<Item = Header<'h>>,
-    at: *mut u8,
-    left: usize,
-    exact: bool,
-) -> Option<NonNull<u8>> {
-    // SAFETY: the conditions are the same.
-    unsafe { self::headers(headers, at, left, exact) }
-}
-
-/// # Safety
-/// As for [`Kernel::headers`].
-#[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt")]
-#[inline]
-unsafe fn headers<'h>(
-    headers: impl Iterator<Item = Header<'h>>,
-    at: *mut u8,
-    left: usize,
-    exact: bool,
-) -> Option<NonNull<u8>> {
-    // SAFETY: the conditions are the same.
-    unsafe { put_headers::<Avx2>(headers, at, left, exact) }
 }
 
 const BLOCK: usize = 24;
@@ -338,7 +303,7 @@ unsafe fn short_base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
     unsafe { pad(dst, groups, src.len()) }
 }
 
-/// [`base64`], out of line: see [`headers_apart`].
+/// [`base64`], out of line, as [`headers_apart`](crate::payload::cursor) is.
 ///
 /// # Safety
 /// As for [`Kernel::base64`].

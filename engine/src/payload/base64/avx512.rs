@@ -30,7 +30,10 @@ unsafe impl Kernel for Avx512 {
         unsafe { base64(src, groups, dst) }
     }
 
-    #[inline(always)]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512ifma,avx2,bmi1,bmi2,popcnt,lzcnt"
+    )]
+    #[inline]
     unsafe fn headers<'h>(
         headers: impl Iterator<Item = Header<'h>>,
         at: *mut u8,
@@ -38,7 +41,7 @@ unsafe impl Kernel for Avx512 {
         exact: bool,
     ) -> Option<NonNull<u8>> {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { headers_apart(headers, at, left, exact) }
+        unsafe { put_headers::<Self>(headers, at, left, exact) }
     }
 
     #[inline(always)]
@@ -64,38 +67,6 @@ unsafe impl Kernel for Avx512 {
         // SAFETY: the trait's conditions are handed on.
         unsafe { put_digits(numbers, frame, at) }
     }
-}
-
-/// Out of line: see [`Kernel::headers`]. A function of its own, without the tier's features,
-/// because the compiler (Rust 1.95) forgets `inline(never)` where there are some.
-///
-/// # Safety
-/// As there.
-#[inline(never)]
-unsafe fn headers_apart<'h>(
-    headers: impl Iterator<Item = Header<'h>>,
-    at: *mut u8,
-    left: usize,
-    exact: bool,
-) -> Option<NonNull<u8>> {
-    // SAFETY: the conditions are the same.
-    unsafe { self::headers(headers, at, left, exact) }
-}
-
-/// # Safety
-/// As for [`Kernel::headers`].
-#[target_feature(
-    enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512ifma,avx2,bmi1,bmi2,popcnt,lzcnt"
-)]
-#[inline]
-unsafe fn headers<'h>(
-    headers: impl Iterator<Item = Header<'h>>,
-    at: *mut u8,
-    left: usize,
-    exact: bool,
-) -> Option<NonNull<u8>> {
-    // SAFETY: the conditions are the same.
-    unsafe { put_headers::<Avx512>(headers, at, left, exact) }
 }
 
 const BLOCK: usize = 48;
@@ -304,7 +275,7 @@ unsafe fn short_base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
     }
 }
 
-/// [`base64`], out of line: see [`headers_apart`].
+/// [`base64`], out of line, as [`headers_apart`](crate::payload::cursor) is.
 ///
 /// # Safety
 /// As for [`Kernel::base64`].

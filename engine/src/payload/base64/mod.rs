@@ -1,7 +1,7 @@
 //! Base64 (RFC 4648, standard alphabet, padded) and the other routines of a tier: one tier a file.
 //!
-//! `base64-simd` is the portable tier and the yardstick. It has no AVX-512, and its AVX2 kernel
-//! runs at half speed where the compiler rewrites a constant multiplication (see `avx2`).
+//! `base64-simd` is the portable tier and the yardstick. It has no AVX-512, and its SSSE3 and AVX2
+//! kernels run at half speed where the compiler rewrites a constant multiplication (see `avx2`).
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;
@@ -10,6 +10,9 @@ pub(super) mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512_digits;
 pub(super) mod portable;
+pub(super) mod scalar;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod sse41;
 
 #[cfg(target_arch = "x86_64")]
 use super::kernel::DigitFrame;

@@ -1,13 +1,11 @@
-//! Any CPU: `base64-simd`, a table of numbers, words of eight bytes.
+//! Any CPU: `base64-simd`, and what all tiers can fall back on: a table of numbers, words of eight
+//! bytes.
 #![expect(unsafe_code, reason = "implements `Kernel`, which writes through raw pointers")]
 #![expect(clippy::multiple_unsafe_ops_per_block, reason = "the same bound covers the stores of a text")]
 
 use super::base64_len;
-use crate::payload::cursor::put_headers;
 use crate::payload::headers::{NUMBERS, put_header};
-use crate::payload::kernel::{Kernel, StampText};
-use crate::record::Header;
-use std::ptr::NonNull;
+use crate::payload::kernel::Kernel;
 
 pub(in crate::payload) struct Portable;
 
@@ -24,47 +22,6 @@ unsafe impl Kernel for Portable {
         // SAFETY: within or one past the text.
         unsafe { dst.add(len) }
     }
-
-    #[inline(always)]
-    unsafe fn headers<'h>(
-        headers: impl Iterator<Item = Header<'h>>,
-        at: *mut u8,
-        left: usize,
-        exact: bool,
-    ) -> Option<NonNull<u8>> {
-        // SAFETY: the trait's conditions are handed on.
-        unsafe { self::headers(headers, at, left, exact) }
-    }
-
-    #[inline(always)]
-    unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
-        // SAFETY: the trait's conditions are handed on.
-        unsafe { header(name, value, dst) }
-    }
-
-    #[inline(always)]
-    unsafe fn stamp(text: &StampText, len: usize, dst: *mut u8) -> *mut u8 {
-        // SAFETY: the caller promises that `len` bytes fit, and that the stamp has them.
-        unsafe {
-            dst.copy_from_nonoverlapping(text.0.as_ptr(), len);
-            dst.add(len)
-        }
-    }
-}
-
-/// Out of line: see [`Kernel::headers`].
-///
-/// # Safety
-/// As there.
-#[inline(never)]
-unsafe fn headers<'h>(
-    headers: impl Iterator<Item = Header<'h>>,
-    at: *mut u8,
-    left: usize,
-    exact: bool,
-) -> Option<NonNull<u8>> {
-    // SAFETY: the conditions are the same.
-    unsafe { put_headers::<Portable>(headers, at, left, exact) }
 }
 
 /// [`Kernel::header`] by table and by words of eight bytes.
@@ -72,7 +29,7 @@ unsafe fn headers<'h>(
 /// # Safety
 /// As there.
 #[inline(always)]
-pub(super) unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
+pub(in crate::payload) unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
     // SAFETY: the conditions are the same, and the parts do what they promise.
     unsafe { put_header(name, value, dst, |name, dst| plain(name, dst), |value, dst| numbers(value, dst)) }
 }
