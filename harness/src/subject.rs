@@ -135,6 +135,7 @@ fn start_with<I: Invoker>(
     let settings = EngineSettings {
         topic,
         envelope: Arc::new(Envelope::self_managed(brokers)),
+        filters: None,
         limits: BatchLimits {
             batch_size: mapping.batch_size,
             window: mapping.window,

@@ -350,3 +350,75 @@ fn every_setting_is_documented_and_says_its_default_or_need() {
         assert_eq!(needed, !setting.allowed.contains("default"), "{path}: {}", setting.allowed);
     }
 }
+
+#[test]
+fn filters_are_given_as_texts_or_as_aws_s_shape() {
+    let (one, two) = (r#"{"value":{"a":["x"]}}"#, r#"{"key":["k"]}"#);
+    for toml in [
+        format!("filter_criteria = ['{one}', '{two}']"),
+        format!("filter_criteria = [{{ pattern = '{one}' }}, {{ Pattern = '{two}' }}]"),
+        format!("filter_criteria = {{ Filters = [{{ Pattern = '{one}' }}, {{ Pattern = '{two}' }}] }}"),
+        format!("filter_criteria = '[\"{}\", \"{}\"]'", one.replace('"', r#"\""#), two.replace('"', r#"\""#)),
+    ] {
+        let patterns = Lab::default().mapping(&toml).filter_criteria;
+        assert_eq!(patterns.iter().map(Pattern::as_str).collect::<Vec<_>>(), [one, two], "{toml}");
+    }
+    let json = format!(r#"{{"filter_criteria":{{"Filters":[{{"Pattern":{one:?}}}]}}}}"#);
+    assert_eq!(Settings::from_json(&json).expect("valid").show("filter_criteria").as_deref(), Some(one));
+    for none in [
+        "",
+        "filter_criteria = []",
+        "filter_criteria = {}",
+        "filter_criteria = { Filters = [] }",
+        "filter_criteria = 'none'",
+    ] {
+        assert!(Lab::default().mapping(none).filter_criteria.is_empty(), "{none}");
+    }
+    for wrong in [
+        "5",
+        "{ Patterns = [] }",
+        "[5]",
+        "[{ Pattern = 5 }]",
+        "[{ Pattern = '{}', x = 1 }]",
+        "{ Filters = 5 }",
+    ] {
+        let problems = Lab::default().problems(&format!("filter_criteria = {wrong}"));
+        assert!(problems.contains("allowed: at most 10 JSON patterns"), "{wrong}: {problems}");
+    }
+}
+
+#[test]
+fn everything_that_is_wrong_with_filters_is_said_at_once() {
+    let toml = r#"filter_criteria = ['{"value":{"a":[]}}', '{"value":["x"]}', 'null', '{"value":{"b":[{"prefx":"y"}],"c":1}}']"#;
+    let problems = Lab::default().problems(toml);
+    for expected in [
+        "4 problems in the mapping",
+        "filter_criteria pattern 1 at value.a: found an empty array; allowed: at least one value",
+        "filter_criteria pattern 3: found null; allowed: a JSON object",
+        "filter_criteria pattern 4 at value.b: found the operator prefx; allowed: equals-ignore-case, ",
+        "filter_criteria pattern 4 at value.c: found 1; allowed: an object of fields, or an array of values",
+    ] {
+        assert!(problems.contains(expected), "{expected}\n---\n{problems}");
+    }
+    let many =
+        |count: usize| format!("filter_criteria = [{}]", vec![r#"'{"value":["x"]}'"#; count].join(","));
+    assert_eq!(Lab::default().mapping(&many(10)).filter_criteria.len(), 10);
+    assert!(
+        Lab::default()
+            .problems(&many(11))
+            .contains("filter_criteria: found 11 patterns; allowed: at most 10;")
+    );
+    let strict = |toml: &str| format!("{toml}\n[engine]\nstrict = true");
+    assert_eq!(Lab::default().mapping(&strict(&many(5))).filter_criteria.len(), 5);
+    let problems = Lab::default().problems(&strict(&many(6)));
+    assert!(problems.contains("found 6 patterns; allowed: at most 5 with engine.strict;"), "{problems}");
+    let problems = Lab::default().problems(&strict(r#"filter_criteria = '{"key":["x"]}'"#));
+    assert!(problems.contains("filter_criteria pattern 1 at key: found an unknown part"), "{problems}");
+    let mut origins = Origins::default();
+    origins.add_flags(&"filter_criteria = ['{}']".parse().expect("TOML"));
+    let error = origins.filters(&Lab::default()).expect_err("an empty object").to_string();
+    assert!(
+        error.contains("filter_criteria pattern 1 (flag --filter-criteria): found an empty object"),
+        "{error}"
+    );
+}
