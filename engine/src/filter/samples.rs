@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-const NAMES: [&str; 3] = ["a", "b", "name with space"];
+const NAMES: [&str; 4] = ["a", "b", "name with space", "c"];
 
 /// Values of fields, as JSON spells them.
 fn scalar() -> impl Strategy<Value = String> {
@@ -43,21 +43,28 @@ fn spelt(text: &str, spelling: i32) -> String {
     format!("\"{inside}\"")
 }
 
-/// JSON texts of a few fields, some in arrays, spaced and spelt in several ways.
+/// JSON texts of a few fields, some in arrays, spaced and spelt in several ways. Most are objects
+/// whose fields patterns name.
 pub(crate) fn json_text() -> impl Strategy<Value = String> {
-    let value = scalar().prop_recursive(4, 24, 4, |inner| {
-        let members = prop::collection::btree_map(prop::sample::select(NAMES.to_vec()), inner.clone(), 0..4);
-        prop_oneof![
-            3 => (members, any::<bool>()).prop_map(|(members, spaced)| {
-                let (colon, comma) = if spaced { (" : ", " ,\n") } else { (":", ",") };
-                let members = members.into_iter().map(|(name, value)| format!("\"{name}\"{colon}{value}"));
-                format!("{{{}}}", members.collect::<Vec<_>>().join(comma))
-            }),
-            2 => prop::collection::vec(inner, 0..4).prop_map(|items| format!("[{}]", items.join(","))),
-        ]
-    });
+    let deeper = scalar().prop_recursive(3, 12, 3, |inner| prop_oneof![object(inner.clone()), array(inner)]);
+    let member = prop_oneof![4 => scalar(), 1 => array(scalar()), 2 => object(scalar()), 1 => array(object(scalar())), 1 => deeper.clone()];
+    let value = prop_oneof![8 => object(member.clone()), 1 => array(object(member)), 1 => deeper];
     (value, prop::sample::select(vec!["", " ", "\n"]))
         .prop_map(|(value, around)| format!("{around}{value}{around}"))
+}
+
+fn object(member: impl Strategy<Value = String> + 'static) -> impl Strategy<Value = String> + Clone {
+    let members = prop::collection::btree_map(prop::sample::select(NAMES.to_vec()), member, 0..4);
+    let text = (members, any::<bool>()).prop_map(|(members, spaced)| {
+        let (colon, comma) = if spaced { (" : ", " ,\n") } else { (":", ",") };
+        let members = members.into_iter().map(|(name, value)| format!("\"{name}\"{colon}{value}"));
+        format!("{{{}}}", members.collect::<Vec<_>>().join(comma))
+    });
+    text.boxed()
+}
+
+fn array(item: impl Strategy<Value = String> + 'static) -> impl Strategy<Value = String> + Clone {
+    prop::collection::vec(item, 0..4).prop_map(|items| format!("[{}]", items.join(","))).boxed()
 }
 
 fn test() -> impl Strategy<Value = String> {
@@ -95,23 +102,24 @@ fn leaf() -> impl Strategy<Value = String> {
 
 /// What a pattern asks of the fields of a JSON text.
 fn fields() -> impl Strategy<Value = String> {
-    let object = |inner: BoxedStrategy<String>| {
-        prop::collection::btree_map(prop::sample::select(NAMES.to_vec()), inner, 1..3).prop_map(|members| {
+    let members = |member: BoxedStrategy<String>| {
+        prop::collection::btree_map(prop::sample::select(NAMES.to_vec()), member, 1..3).prop_map(|members| {
             let members = members.into_iter().map(|(name, value)| format!("\"{name}\":{value}"));
             members.collect::<Vec<_>>().join(",")
         })
     };
-    let nested = leaf()
-        .prop_recursive(2, 6, 2, move |inner| object(inner.boxed()).prop_map(|all| format!("{{{all}}}")));
+    let nested = members(leaf().boxed()).prop_map(|all| format!("{{{all}}}"));
+    let nested =
+        prop_oneof![3 => nested.clone(), 1 => members(nested.boxed()).prop_map(|all| format!("{{{all}}}"))];
+    let member = prop_oneof![3 => leaf(), 1 => nested];
     // The names of alternatives are others, so that no field is asked for twice in one of them.
-    let branch = (prop::sample::select(vec!["or", "c"]), leaf())
+    let branch = (prop::sample::select(vec!["or", "d"]), leaf())
         .prop_map(|(name, leaf)| format!("{{\"{name}\":{leaf}}}"));
-    (object(nested.boxed()), prop::option::weighted(0.2, prop::collection::vec(branch, 2..4))).prop_map(
-        |(own, or)| {
-            let or = or.map_or(String::new(), |branches| format!(",\"$or\":[{}]", branches.join(",")));
-            format!("{{{own}{or}}}")
-        },
-    )
+    let branches = prop::option::weighted(0.2, prop::collection::vec(branch, 2..4));
+    (members(member.boxed()), branches).prop_map(|(own, or)| {
+        let or = or.map_or(String::new(), |branches| format!(",\"$or\":[{}]", branches.join(",")));
+        format!("{{{own}{or}}}")
+    })
 }
 
 /// Patterns for the value: for JSON mostly, sometimes for a plain string.

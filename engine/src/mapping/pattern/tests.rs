@@ -33,7 +33,7 @@ fn what_is_no_pattern_is_refused_with_place_and_remedy() {
         ("null", "the pattern: found null; allowed: a JSON object"),
         ("[]", "allowed: a JSON object"),
         ("{}", "the pattern: found an empty object; allowed: at least one field"),
-        (r#"{"value":{}}"#, "the pattern: found an empty object"),
+        (r#"{"value":{}}"#, "value: found an empty object"),
         (r#"{"value":{"a":{}}}"#, "found an empty object"),
         (
             r#"{"value":"x"}"#,
