@@ -20,7 +20,7 @@ use pelton::record::{RecordRef, TimestampType};
 use pelton_benches::sized;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
-use simd_json::prelude::{ValueAsObject as _, ValueAsScalar as _};
+use simd_json::prelude::ValueAsScalar as _;
 
 const PATTERN: &str = r#"{"value":{"status":["shipped","returned"],"customer":{"country":["DE","FR"]},"amount":[{"numeric":[">",100]}]}}"#;
 const STATUS: [&str; 8] =

@@ -12,7 +12,7 @@ use pelton::deliver::response::{Report, parse};
 use pelton::ids::Offset;
 use pelton_benches::in_full;
 use serde::Deserialize;
-use simd_json::prelude::{ValueAsArray as _, ValueAsObject as _, ValueAsScalar as _};
+use simd_json::prelude::ValueAsScalar as _;
 
 const FIRST_OFFSET: i64 = 4_000_000_000;
 

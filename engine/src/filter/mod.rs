@@ -25,12 +25,16 @@ pub mod json;
 mod marks;
 mod matcher;
 mod prefilter;
+#[cfg(test)]
+mod properties;
 #[cfg(any(test, feature = "internals"))]
 pub mod reference;
 #[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod quick;
 mod special;
 mod tree;
 

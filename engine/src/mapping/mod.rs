@@ -14,6 +14,7 @@ mod moment;
 mod origins;
 mod parse;
 pub mod pattern;
+mod patterns;
 mod problem;
 mod properties;
 mod secret;
