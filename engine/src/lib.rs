@@ -14,6 +14,7 @@ pub mod telemetry;
 
 // The street.
 pub mod source;
+pub mod filter;
 pub mod payload;
 pub mod batch;
 pub mod deliver;

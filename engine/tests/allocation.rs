@@ -4,6 +4,8 @@
 //! code allocates; `malloc` called by C code is outside.
 
 use pelton::batch::{BatchLimits, FlushCause, OpenBatch, SealedBatch};
+use pelton::deliver::response::{self, Report};
+use pelton::filter::{Filters, Matcher};
 use pelton::ids::{Offset, Partition, Slot, Topic};
 use pelton::payload::{Envelope, Lease, Pool, Template};
 use pelton::record::{Header, RecordRef, TimestampType};
@@ -170,4 +172,50 @@ fn a_warm_buffer_is_used_again_without_page_faults() {
     // 60 thousand faults.
     assert!(page_faults() - before < 2000, "{} page faults", page_faults() - before);
     assert_eq!(fixture.pool.touched_bytes(), touched);
+}
+
+/// Patterns with every kind of test, and values that make them work: arrays of objects, escapes,
+/// long numbers, values that are no JSON.
+#[test]
+fn a_record_is_filtered_without_an_allocation() {
+    let filters = Filters::parse(&[
+        r#"{"value":{"status":["shipped",{"prefix":"re"},{"suffix":"ed"},{"wildcard":"a*b"},{"equals-ignore-case":"OPEN"}],
+            "amount":[{"numeric":[">",100]},9007199254740993],"ip":[{"cidr":"10.0.0.0/8"},{"exists":false}]}}"#,
+        r#"{"value":{"items":{"sku":["a-1"],"price":[{"anything-but":[1,2.5]}],"$or":[{"x":[1]},{"y":[{"exists":false}]}]}}}"#,
+        r#"{"value":[{"anything-but":{"prefix":["plain"]}}],"key":[{"prefix":"cust"}]}"#,
+        r#"{"topic":["other"],"partition":[1],"offset":[{"numeric":["<",5]}],"timestamp":[1],"headers":{"trace-id":["x"]}}"#,
+    ]);
+    let mut matcher = Matcher::new(Arc::new(filters.expect("patterns")));
+    let values: [&[u8]; 8] = [
+        br#"{"status":"returned","amount":100.00000000000000000001,"ip":"10.1.2.3"}"#,
+        br#"{"status":"r\u0065turned","amount":9007199254740993,"note":"a \"quoted\" word"}"#,
+        br#"{"items":[{"sku":"a-2","price":3,"x":1},{"sku":"a-1","price":1},{"sku":"a-1","price":7}]}"#,
+        br#"{"items":[[{"sku":"a-1"}],{"price":[1,2.5],"x":{"y":[1,2,{"z":null}]}}]}"#,
+        br#"{"items":[{"sku":"a-1","price":3,"x":1}"#,
+        b"plain text",
+        b"\xff\xfe",
+        b"[1,2,3,123456789012345678901234567890]",
+    ];
+    let topic = Topic::new("orders");
+    let records: Vec<RecordRef<'_>> =
+        (0..1000).map(|at| RecordRef { value: values.get(at % 9).copied(), ..records()[at] }).collect();
+    let mut filter =
+        |records: &[RecordRef<'_>]| records.iter().filter(|record| matcher.keeps(&topic, *record)).count();
+    let kept = filter(&records);
+    assert!(kept > 100 && kept < 900, "{kept} of {} pass", records.len());
+    assert_eq!(allocations(|| filter(&records)), (kept, 0));
+}
+
+#[test]
+fn a_response_is_read_without_an_allocation() {
+    let item = |at: u32| format!(r#"{{"itemIdentifier":{{"partition":"orders-0","offset":{at}}}}}"#);
+    let items: Vec<String> = (0..10_000).map(item).collect();
+    let response = format!(r#"{{"batchItemFailures":[{}]}}"#, items.join(","));
+    let mut failed = Vec::new();
+    let mut read = || {
+        let find = |partition: &str, Offset(offset)| (partition == "orders-0").then_some(offset as u32);
+        response::parse(response.as_bytes(), find, &mut failed)
+    };
+    assert_eq!(read(), Ok(Report::Partial));
+    assert_eq!(allocations(read), (Ok(Report::Partial), 0));
 }

@@ -87,6 +87,7 @@ fn a_consumer_thread_in_steady_state_allocates_nothing() {
     let settings = EngineSettings {
         topic: Topic::new("t"),
         envelope: Arc::new(Envelope::self_managed("b:9092")),
+        filters: None,
         limits: BatchLimits { batch_size: 100, window: Duration::ZERO, payload_bytes_max: 6_291_455 },
         threads: 1,
         pollers: 2,

@@ -20,6 +20,54 @@ fn pelton(arguments: &[&str]) -> Output {
         .expect("the binary starts")
 }
 
+/// `pelton check` with these arguments, and a file as its event.
+fn check_event(arguments: &[&str], event: &str) -> Output {
+    let directory = tempfile::tempdir().expect("a place to write");
+    let file = directory.path().join("event.json");
+    std::fs::write(&file, event).expect("written");
+    let file = file.to_str().expect("UTF-8");
+    Command::new(env!("CARGO_BIN_EXE_pelton"))
+        .args(["check", "--event", file])
+        .args(arguments)
+        .output()
+        .expect("the binary starts")
+}
+
+#[test]
+fn check_says_of_each_record_of_an_event_why_it_passes_or_not() {
+    // {"status":"shipped"}, {"status":"open"}, and no JSON.
+    let event = r#"{"eventSource":"SelfManagedKafka","bootstrapServers":"h:1","records":{"orders-0":[
+        {"topic":"orders","partition":0,"offset":15,"value":"eyJzdGF0dXMiOiJzaGlwcGVkIn0=","headers":[]},
+        {"topic":"orders","partition":0,"offset":16,"value":"eyJzdGF0dXMiOiJvcGVuIn0=","headers":[]},
+        {"topic":"orders","partition":0,"offset":17,"value":"b29wcw==","headers":[]}]}}"#;
+    let output = check_event(&["--filter-criteria", r#"{"value":{"status":["shipped"]}}"#], event);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}{}", text(&output.stderr));
+    for expected in [
+        "orders-0 @15: delivered; its value is JSON\n  pattern 1 matches: {\"value\"",
+        "    + value.status is \"shipped\": \"shipped\"",
+        "orders-0 @16: filtered out; its value is JSON\n  pattern 1 does not match",
+        "    x value.status is \"open\"; wanted: \"shipped\"",
+        "orders-0 @17: delivered; its value is a plain string",
+        "    - value.status is not looked at: what holds it is a plain string",
+        "a whole event: 2 of 3 delivered",
+    ] {
+        assert!(said.contains(expected), "{expected}\n---\n{said}");
+    }
+    assert_eq!(check_event(&[], event).status.code(), Some(0), "without filters all pass");
+    let value = check_event(&["--filter-criteria", r#"{"value":{"a":[1]}}"#], "{\"a\":1}\n");
+    assert!(value.status.success() && text(&value.stdout).ends_with("one value: 1 of 1 delivered\n"));
+    let wrong = check_event(&["--filter-criteria", "{}", "--as", "event"], "{}");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(
+        text(&wrong.stderr)
+            .contains("filter_criteria pattern 1 (flag --filter-criteria): found an empty object")
+    );
+    let wrong = check_event(&["--as", "event"], "[]");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(text(&wrong.stderr).contains("not a JSON object"), "{}", text(&wrong.stderr));
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use memory::{MemorySource, Shared, log};
 use pelton::batch::BatchLimits;
 use pelton::deliver::{Outcome, RetryPolicy};
+use pelton::filter::Filters;
 use pelton::ids::{Offset, Partition, Topic};
 use pelton::invoke::Invoker;
 use pelton::payload::Envelope;
@@ -30,6 +31,7 @@ fn settings() -> EngineSettings {
     EngineSettings {
         topic: Topic::new("t"),
         envelope: Arc::new(Envelope::self_managed("b:9092")),
+        filters: None,
         limits: BatchLimits {
             batch_size: 100,
             window: Duration::from_millis(5),
@@ -390,4 +392,127 @@ fn a_drain_ends_at_its_deadline_though_the_function_never_answers() {
     assert!(engine.join().fatal.is_none());
     assert_eq!(log.lock().expect("log").commits, []);
     assert_eq!(counters.totals().records(Count::Delivered), 0, "what was not answered is not delivered");
+}
+
+fn filtered(pattern: &str) -> EngineSettings {
+    let filters = Filters::parse(&[pattern]).expect("a pattern");
+    EngineSettings { filters: Some(Arc::new(filters)), ..settings() }
+}
+
+/// Offsets 10 to 19, 50 to 299, 301 and 777.
+const SOME: &str =
+    r#"{"offset":[{"numeric":[">=",10,"<",20]},{"numeric":[">=",50,"<",300]},{"numeric":["=",301]},777]}"#;
+
+fn is_some(offset: i64) -> bool {
+    (10..20).contains(&offset) || (50..300).contains(&offset) || offset == 301 || offset == 777
+}
+
+/// What was filtered out, per partition.
+#[derive(Default)]
+struct Filtered(Mutex<BTreeMap<i32, Vec<i64>>>);
+
+impl Observer for Filtered {
+    fn on_delivered(&self, _: &BatchTrace<'_>) {}
+    fn on_committed(&self, _: Partition, _: Offset, _: Nanos) {}
+    fn on_filtered(&self, partition: Partition, first: Offset, last: Offset) {
+        self.0.lock().expect("filtered").entry(partition.0).or_default().extend(first.0..=last.0);
+    }
+}
+
+#[test]
+fn what_is_filtered_out_is_committed_and_never_delivered() {
+    let log = log(3, 1_000);
+    let invoker = Scripted::new(|number, _| async move {
+        if number % 3 == 1 { Outcome::Unreachable { reason: "scripted".into() } } else { OK }
+    });
+    let told = Arc::new(Filtered::default());
+    let observer: Arc<dyn Observer> = Arc::clone(&told) as _;
+    let engine = start_with(filtered(SOME), &log, b"value", &invoker, Some(&observer));
+    until("all is committed", || all_committed(&log));
+    engine.drain();
+    let counters = Arc::clone(engine.counters());
+    assert!(engine.join().fatal.is_none());
+    let wanted: Vec<i64> = (0..1_000).filter(|offset| is_some(*offset)).collect();
+    let (first, _) = audit(&invoker.delivered());
+    assert_eq!(first.len(), 3);
+    assert!(first.values().all(|offsets| *offsets == wanted), "delivered in order, and nothing else");
+    let others: Vec<i64> = (0..1_000).filter(|offset| !is_some(*offset)).collect();
+    assert!(told.0.lock().expect("filtered").values().all(|offsets| *offsets == others));
+    let totals = counters.totals();
+    assert_eq!(totals.records(Count::Polled), 3_000);
+    assert_eq!(totals.records(Count::Filtered), 3 * others.len() as u64);
+    assert_eq!(totals.records(Count::Delivered), 3 * wanted.len() as u64);
+    assert_eq!(totals.records(Count::Committed), 3_000);
+}
+
+#[test]
+fn a_batch_counts_the_records_that_are_left() {
+    let log = log(1, 1_000);
+    let invoker = Scripted::new(|_, _| async { OK });
+    let settings = filtered(SOME);
+    let limits = BatchLimits { window: Duration::from_secs(300), ..settings.limits };
+    let engine = start(EngineSettings { limits, ..settings }, &log, &invoker);
+    until("all is read", || log.lock().expect("log").read[0] == 1_000);
+    engine.drain();
+    assert!(engine.join().fatal.is_none());
+    let sizes: Vec<usize> = invoker.calls.lock().expect("calls").iter().map(Vec::len).collect();
+    assert_eq!(sizes, [100, 100, 62]);
+}
+
+#[test]
+fn where_nothing_is_left_the_offsets_are_committed_without_an_invocation() {
+    let log = log(2, 5_000);
+    let invoker = Scripted::new(|_, _| async { OK });
+    let engine = start(filtered(r#"{"value":["another value"]}"#), &log, &invoker);
+    until("all is committed", || all_committed(&log));
+    let counters = Arc::clone(engine.counters());
+    drop(engine);
+    assert!(invoker.calls.lock().expect("calls").is_empty());
+    assert_eq!(counters.totals().records(Count::Filtered), 10_000);
+    assert_eq!(counters.totals().records(Count::Invoked), 0);
+}
+
+#[test]
+fn what_is_filtered_out_behind_an_undelivered_record_waits_for_it() {
+    let log = log(1, 1_000);
+    let open = Arc::new(AtomicBool::new(false));
+    let gate = Arc::clone(&open);
+    let invoker = Scripted::new(move |_, _| {
+        let gate = Arc::clone(&gate);
+        async move {
+            if gate.load(Ordering::SeqCst) { OK } else { Outcome::Unreachable { reason: "held".into() } }
+        }
+    });
+    let engine = start(filtered(r#"{"offset":[7]}"#), &log, &invoker);
+    until("all is read", || log.lock().expect("log").read[0] == 1_000);
+    until("what lies before it is committed", || log.lock().expect("log").committed[0] == 7);
+    open.store(true, Ordering::SeqCst);
+    until("all is committed", || all_committed(&log));
+    drop(engine);
+    assert!(invoker.delivered().iter().all(|record| *record == (0, 7)));
+}
+
+#[test]
+fn a_partition_that_comes_back_is_filtered_as_before() {
+    let log = log(4, 2_000);
+    let invoker = Scripted::new(|number, _| async move {
+        if number % 5 == 4 { Outcome::Unreachable { reason: "scripted".into() } } else { OK }
+    });
+    // Verdicts change often, and pending records are thrown away between them.
+    let tests: Vec<String> =
+        (0..100).map(|n| format!("{{\"numeric\":[\">=\",{},\"<\",{}]}}", n * 20, n * 20 + 7)).collect();
+    let engine = start(filtered(&format!("{{\"offset\":[{}]}}", tests.join(","))), &log, &invoker);
+    for round in 0..20 {
+        let partition = Partition(round % 4);
+        let before = log.lock().expect("log").released.len();
+        let lost = round % 3 == 2;
+        log.lock().expect("log").events.push_back(SourceEvent::Revoked { partitions: vec![partition], lost });
+        until("it is let go", || log.lock().expect("log").released.len() > before);
+        log.lock().expect("log").events.push_back(SourceEvent::Assigned(vec![partition]));
+    }
+    until("all is committed", || all_committed(&log));
+    drop(engine);
+    let (first, _) = audit(&invoker.delivered());
+    let wanted: Vec<i64> = (0..2_000).filter(|offset| offset % 20 < 7).collect();
+    assert!(first.len() == 4 && first.values().all(|offsets| *offsets == wanted));
 }

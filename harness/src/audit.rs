@@ -4,7 +4,7 @@
 //! between them. Records that arrive as they should cost a comparison per run and no memory;
 //! only what went wrong is remembered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 /// What went wrong, and how often. All zero is a clean run.
@@ -12,7 +12,10 @@ use std::ops::Range;
 pub struct Verdict {
     /// Records delivered, each counted once.
     pub records_delivered: u64,
-    /// Records that were sent and never delivered.
+    /// Records that the engine filtered out, in order, instead of delivering them.
+    #[serde(default)]
+    pub records_filtered: u64,
+    /// Records that were sent and neither delivered nor filtered out.
     pub records_lost: u64,
     /// Deliveries of records that had been delivered before.
     pub records_duplicated: u64,
@@ -45,10 +48,12 @@ pub struct LostRange {
 const LOST_EXAMPLES_MAX: usize = 8;
 
 impl Verdict {
-    /// Whether every record was delivered exactly once, in order, and committed after that.
+    /// Whether every record was delivered exactly once, in order, or filtered out, and committed after
+    /// that.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        *self == Self { records_delivered: self.records_delivered, ..Self::default() }
+        let (records_delivered, records_filtered) = (self.records_delivered, self.records_filtered);
+        *self == Self { records_delivered, records_filtered, ..Self::default() }
     }
 }
 
@@ -65,13 +70,17 @@ pub struct Audit {
 #[derive(Debug)]
 struct Ledger {
     start: i64,
-    /// One past the highest offset delivered.
+    /// One past the highest offset delivered, and past what was filtered out right behind it.
     next: i64,
     /// Delivered offsets below `next`.
     delivered: u64,
     /// Offsets below `next` that were not delivered: first → one past the last. Ranges neither
     /// touch nor overlap.
     missing: BTreeMap<i64, i64>,
+    /// Filtered out, and not below `next`: records before them are under way. Ascending.
+    ahead: VecDeque<Range<i64>>,
+    /// Offsets below `next` that were filtered out.
+    filtered: u64,
     committed: i64,
 }
 
@@ -84,6 +93,8 @@ impl Audit {
             next: *start,
             delivered: 0,
             missing: BTreeMap::new(),
+            ahead: VecDeque::new(),
+            filtered: 0,
             committed: *start,
         };
         Self {
@@ -106,6 +117,7 @@ impl Audit {
         if offsets.start == ledger.next && !offsets.is_empty() {
             ledger.next = offsets.end;
             ledger.delivered += count(&offsets);
+            ledger.pass_filtered();
             return offsets;
         }
         let old = offsets.start..offsets.end.min(ledger.next);
@@ -123,7 +135,25 @@ impl Audit {
         }
         ledger.next = new.end;
         ledger.delivered += count(&new);
+        ledger.pass_filtered();
         new
+    }
+
+    /// The engine filtered these offsets of `partition` out as it read them: they are done, and are
+    /// passed as soon as everything before them is. What was passed before is read again after a
+    /// rebalance, and is no news.
+    ///
+    /// # Panics
+    /// If there is no such partition.
+    pub fn on_filtered(&mut self, partition: usize, offsets: Range<i64>) {
+        let ledger = &mut self.partitions[partition];
+        let known = ledger.ahead.back().map_or(ledger.next, |last| last.end).max(ledger.next);
+        match ledger.ahead.back_mut() {
+            Some(last) if last.end == offsets.start => last.end = offsets.end,
+            _ if offsets.end > known => ledger.ahead.push_back(offsets.start.max(known)..offsets.end),
+            _ => {}
+        }
+        ledger.pass_filtered();
     }
 
     /// The broker acknowledged a commit: everything of `partition` below `offset` is done.
@@ -167,6 +197,7 @@ impl Audit {
         };
         for ((number, ledger), end) in (0..).zip(&self.partitions).zip(ends) {
             verdict.records_delivered += ledger.delivered;
+            verdict.records_filtered += ledger.filtered;
             verdict.records_foreign += count(&(*end..ledger.next));
             if commits == Commits::Expected {
                 verdict.records_uncommitted += count(&(ledger.committed..ledger.next.min(*end)));
@@ -197,6 +228,20 @@ pub enum Commits {
 }
 
 impl Ledger {
+    /// Moves `next` past what was filtered out there.
+    fn pass_filtered(&mut self) {
+        while let Some(first) = self.ahead.front()
+            && first.start <= self.next
+        {
+            let passed = self.next.max(first.start)..first.end;
+            if !passed.is_empty() {
+                self.filtered += count(&passed);
+                self.next = passed.end;
+            }
+            self.ahead.pop_front();
+        }
+    }
+
     /// Marks `offsets`, all below `next`, as delivered; returns how many were missing.
     fn fill(&mut self, offsets: &Range<i64>) -> u64 {
         let mut filled = 0;
@@ -288,6 +333,35 @@ mod tests {
         audit.on_committed(0, 4);
         let verdict = audit.verdict(&[5], Commits::Expected);
         assert_eq!((verdict.commits_early, verdict.commits_backwards), (1, 1));
+    }
+
+    #[test]
+    fn what_is_filtered_out_is_passed_once_what_comes_before_it_is_delivered() {
+        let mut audit = Audit::new(&[0]);
+        audit.on_filtered(0, 2..4);
+        audit.on_filtered(0, 4..5);
+        audit.on_filtered(0, 6..9);
+        assert_eq!(audit.next(0), 0);
+        audit.on_delivered(0, 0..2);
+        assert_eq!(audit.next(0), 5);
+        audit.on_committed(0, 5);
+        // Read again after a rebalance.
+        audit.on_filtered(0, 2..5);
+        audit.on_delivered(0, 5..6);
+        audit.on_committed(0, 9);
+        let verdict = audit.verdict(&[9], Commits::Expected);
+        assert!(verdict.is_clean(), "{verdict:?}");
+        assert_eq!((verdict.records_delivered, verdict.records_filtered), (3, 6));
+    }
+
+    #[test]
+    fn a_record_that_is_neither_delivered_nor_filtered_out_is_lost() {
+        let mut audit = Audit::new(&[0]);
+        audit.on_filtered(0, 0..2);
+        audit.on_filtered(0, 5..7);
+        audit.on_delivered(0, 3..5);
+        let verdict = audit.verdict(&[7], Commits::NotExpected);
+        assert_eq!((verdict.records_lost, verdict.records_filtered), (1, 4));
     }
 
     #[test]

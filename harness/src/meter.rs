@@ -60,7 +60,8 @@ impl Progress {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// How far deliveries have come: records below the highest delivered offset of each partition.
+    /// How far deliveries have come: records below the highest delivered offset of each partition, and
+    /// what was filtered out right behind it.
     /// More than [`Self::records`] if some of them are missing.
     #[must_use]
     pub fn reached(&self) -> u64 {
@@ -89,6 +90,7 @@ pub struct MeterTap {
 #[derive(Debug)]
 enum Note {
     Delivered(Delivered),
+    Filtered { partition: Partition, offsets: Range<i64> },
     Committed { partition: Partition, offset: Offset, at: Nanos },
     Stop,
 }
@@ -130,6 +132,10 @@ impl Observer for MeterTap {
             done_at: trace.done_at,
             runs: polled(trace),
         }));
+    }
+
+    fn on_filtered(&self, partition: Partition, first: Offset, last: Offset) {
+        self.note(Note::Filtered { partition, offsets: first.0..last.next().0 });
     }
 
     fn on_committed(&self, partition: Partition, offset: Offset, at: Nanos) {
@@ -240,6 +246,7 @@ fn watch(inbox: &Receiver<Note>, mut measured: Measured) -> Measured {
     for note in inbox {
         match note {
             Note::Delivered(batch) => measured.on_delivered(&batch),
+            Note::Filtered { partition, offsets } => measured.on_filtered(index(partition), offsets),
             Note::Committed { partition, offset, at } => {
                 measured.on_committed(index(partition), offset.0, at);
             }

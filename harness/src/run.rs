@@ -40,7 +40,7 @@ pub struct Tick {
     pub done_share: f64,
     /// Records delivered so far.
     pub records: u64,
-    /// Records sent and not yet delivered; zero from memory.
+    /// Records sent and neither delivered nor filtered out yet; zero from memory.
     pub lag: u64,
     /// Since the run began.
     pub at: Nanos,
@@ -164,7 +164,7 @@ impl Watch<'_> {
     fn prime(&mut self, ground: &mut Ground) -> anyhow::Result<u64> {
         let primed = ground.prime()?;
         let since = self.clock.now();
-        while self.meter.progress().records() < primed {
+        while self.meter.progress().reached() < primed {
             self.look(Phase::Starting, 0.0, 0)?;
             if self.interrupted.load(Ordering::Relaxed) {
                 bail!("interrupted before anything was measured");
@@ -173,7 +173,7 @@ impl Watch<'_> {
                 bail!(
                     "the engine has delivered {} of the first {primed} records in {} s; run with RUST_LOG=pelton=debug \
                      to see what it waits for",
-                    self.meter.progress().records(),
+                    self.meter.progress().reached(),
                     PATIENCE.as_secs()
                 );
             }
@@ -247,7 +247,7 @@ impl Watch<'_> {
     ) -> (f64, u64) {
         let sent = load.map_or(0, RunningLoad::records);
         let share = if until == Nanos::NEVER {
-            sent.max(self.meter.progress().records()) as f64 / records_max as f64
+            sent.max(self.meter.progress().reached()) as f64 / records_max as f64
         } else {
             let start = measure_from.0 - self.plan.scenario.warm_up.as_nanos() as u64;
             (self.clock.now().0 - start) as f64 / (until.0 - start) as f64
@@ -289,8 +289,8 @@ impl Watch<'_> {
         let now = self.clock.now();
         if now - self.told_at >= TELL {
             self.told_at = now;
-            let records = self.meter.progress().records();
-            (self.tell)(Tick { phase, done_share, records, lag: sent.saturating_sub(records), at: now });
+            let (records, reached) = (self.meter.progress().records(), self.meter.progress().reached());
+            (self.tell)(Tick { phase, done_share, records, lag: sent.saturating_sub(reached), at: now });
             self.roles.read(Role::Engine);
         }
         if !self.subject.engine.is_running() && phase == Phase::Starting {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use pelton::batch::{BatchLimits, Payload};
 use pelton::deliver::{Outcome, RetryPolicy};
+use pelton::filter::Filters;
 use pelton::ids::Topic;
 use pelton::invoke::{Invoker, LambdaInvoker, LambdaSettings, Signing, Stub};
 use pelton::payload::Envelope;
@@ -135,6 +136,7 @@ fn start_with<I: Invoker>(
     let settings = EngineSettings {
         topic,
         envelope: Arc::new(Envelope::self_managed(brokers)),
+        filters: filters(&mapping.filters)?,
         limits: BatchLimits {
             batch_size: mapping.batch_size,
             window: mapping.window,
@@ -166,6 +168,11 @@ fn start_with<I: Invoker>(
         ),
     };
     engine.context("the engine did not start")
+}
+
+fn filters(patterns: &[String]) -> anyhow::Result<Option<Arc<Filters>>> {
+    let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
+    Ok(if patterns.is_empty() { None } else { Some(Arc::new(Filters::parse(&patterns)?)) })
 }
 
 /// What each poller's queue may fetch ahead: half of the budget is for that, half for batches.

@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::batch::BatchLimits;
 use crate::deliver::RetryPolicy;
+use crate::filter::Filters;
 use crate::invoke::{InvokeError, LambdaInvoker, LambdaSettings, Signing};
 use crate::mapping::{self, Mapping, StartingPosition};
 use crate::payload::{Envelope, Tier};
@@ -205,6 +206,7 @@ fn engine_settings(mapping: &Mapping) -> EngineSettings {
     EngineSettings {
         topic: mapping.topic.clone(),
         envelope: Arc::new(envelope),
+        filters: filters(mapping),
         limits: BatchLimits {
             batch_size: mapping.batch_size,
             window: mapping.maximum_batching_window,
@@ -222,6 +224,11 @@ fn engine_settings(mapping: &Mapping) -> EngineSettings {
         drain_deadline: engine.drain_deadline,
         invocation_threads: engine.invocation_threads as usize,
     }
+}
+
+fn filters(mapping: &Mapping) -> Option<Arc<Filters>> {
+    let patterns = &mapping.filter_criteria;
+    (!patterns.is_empty()).then(|| Arc::new(Filters::new(patterns)))
 }
 
 fn kafka_settings(mapping: &Mapping) -> KafkaSettings {

@@ -4,6 +4,7 @@
 //! What the flags are follows from [`Settings::list`]; nothing is declared twice.
 
 mod check;
+mod event;
 mod launch;
 mod logging;
 mod process;
@@ -28,6 +29,7 @@ pub fn main(start: impl FnOnce(Mapping, RunOptions) -> ExitCode) -> ExitCode {
     let matches = command().get_matches();
     match matches.subcommand() {
         Some(("run", matches)) => run::run(matches, start),
+        Some(("check", matches)) => check::run(matches),
         // clap lets nothing else through.
         _ => ExitCode::from(EXIT_WRONG_SETTINGS),
     }
@@ -45,25 +47,17 @@ pub fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(run_command())
+        .subcommand(check::command())
 }
 
 fn run_command() -> Command {
-    let settings = Settings::list().map(|(path, setting)| argument(path, setting));
-    Command::new("run")
+    let command = Command::new("run")
         .about("Read a topic, invoke a function with batches of its records, commit what it took")
         .after_help(
             "Every setting may also stand in the file, with _ for -: those from \"Engine\" on in the table \
              [engine].\nFlags win over the file. The names and ranges are those of AWS's mappings.",
         )
         .after_long_help(EXAMPLE)
-        .arg(
-            Arg::new("config")
-                .long("config")
-                .short('c')
-                .value_name("FILE")
-                .help("A TOML file of settings")
-                .value_parser(value_parser!(std::path::PathBuf)),
-        )
         .arg(
             Arg::new("check")
                 .long("check")
@@ -75,8 +69,19 @@ fn run_command() -> Command {
                 .long("no-status")
                 .action(ArgAction::SetTrue)
                 .help("No live status line, even on a terminal"),
-        )
-        .args(settings)
+        );
+    with_settings(command)
+}
+
+/// Adds a flag for each setting, and one for the file.
+fn with_settings(command: Command) -> Command {
+    let config = Arg::new("config")
+        .long("config")
+        .short('c')
+        .value_name("FILE")
+        .help("A TOML file of settings")
+        .value_parser(value_parser!(std::path::PathBuf));
+    command.arg(config).args(Settings::list().map(|(path, setting)| argument(path, setting)))
 }
 
 const EXAMPLE: &str = "\
@@ -166,9 +171,15 @@ mod tests {
         for (_, setting) in Settings::list() {
             assert!(help.contains(&format!("--{}", setting.name.replace('_', "-"))), "{}", setting.name);
         }
-        for heading in
-            ["Event source:", "Batching:", "Function:", "Access to the cluster:", "Engine:", "Telemetry:"]
-        {
+        for heading in [
+            "Event source:",
+            "Batching:",
+            "Filtering:",
+            "Function:",
+            "Access to the cluster:",
+            "Engine:",
+            "Telemetry:",
+        ] {
             assert!(help.contains(heading), "{heading}\n{help}");
         }
         assert!(help.contains("[1 to 10000 records; default 100]"), "{help}");

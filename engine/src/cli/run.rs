@@ -47,7 +47,7 @@ pub(super) fn run(matches: &ArgMatches, start: impl FnOnce(Mapping, RunOptions) 
 }
 
 /// Reads the file and the flags.
-fn layers(matches: &ArgMatches) -> Result<Origins, String> {
+pub(super) fn layers(matches: &ArgMatches) -> Result<Origins, String> {
     let mut origins = Origins::default();
     origins.add_flags(&flags(matches));
     if let Some(path) = matches.get_one::<PathBuf>("config") {
@@ -73,7 +73,7 @@ fn read(path: &Path) -> Result<String, String> {
 
 /// Logging is not set up yet, and these words are for the one who typed the command.
 #[expect(clippy::print_stderr, reason = "before logging")]
-fn complain(problems: &str) -> ExitCode {
+pub(super) fn complain(problems: &str) -> ExitCode {
     eprintln!("error: {problems}\n\nNothing was started. `pelton run --help` explains every setting.");
     ExitCode::from(EXIT_WRONG_SETTINGS)
 }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use super::settings::{EngineSettings, MappingSettings, Settings};
-use super::value::{Accesses, Names, Properties, Size, Span, Switch, Text, Whole};
+use super::value::{Accesses, Names, Patterns, Properties, Size, Span, Switch, Text, Whole};
 use super::{Mapping, Origin, Origins, StartingPosition, Word};
 
 /// The effective mapping as text: every setting with its value and origin, then what follows from
@@ -92,6 +92,9 @@ impl Mapping {
             starting_position_timestamp: moment,
             batch_size: Some(Whole(self.batch_size.into())),
             maximum_batching_window: Some(Span(self.maximum_batching_window)),
+            filter_criteria: Some(Patterns(
+                self.filter_criteria.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
+            )),
             function: Some(Text(self.function.to_string())),
             function_endpoint: Some(self.function_endpoint.url().into()),
             region: self.region.clone().map(Text),
@@ -116,6 +119,7 @@ impl Mapping {
             function_timeout: Some(Span(engine.function_timeout)),
             connect_timeout: Some(Span(engine.connect_timeout)),
             signing: Some(word(engine.signing)),
+            strict: Some(Switch(engine.strict)),
             group_protocol: Some(word(engine.group_protocol)),
             tls: Some(Switch(engine.tls)),
             allow_plaintext_sasl: Some(Switch(engine.allow_plaintext_sasl)),

@@ -42,11 +42,19 @@ pub const SOURCE_ACCESS_MAX: usize = 23;
 pub const SOURCE_ACCESS_URI_CHARS_MAX: usize = 200;
 /// Bytes of a secret. AWS: Secrets Manager.
 pub const SECRET_BYTES_MAX: usize = 65_536;
+/// Filters of one mapping. AWS: 5, and 10 if its support raises the quota.
+pub const FILTERS_MAX: usize = 10;
+/// Filters of one mapping that AWS takes without being asked.
+pub const FILTERS_MAX_STRICT: usize = 5;
+/// Characters of one filter's pattern. AWS: `Pattern`.
+pub const FILTER_PATTERN_CHARS_MAX: usize = 4_096;
 /// The largest request body that Lambda takes: it must be "smaller than 6291456 bytes".
 pub const PAYLOAD_BYTES_MAX: u64 = 6_291_455;
 
 // ── The engine's ─────────────────────────────────────────────────────────────────────────────
 
+/// Ways to meet one pattern: what all its `$or` multiply to. Each costs a few words per record.
+pub const FILTER_ALTERNATIVES_MAX: usize = 256;
 /// Below this an envelope with the longest servers and ARN would leave no room for a record.
 pub const PAYLOAD_BYTES_MIN: u64 = 16 * 1_024;
 /// Consumer threads of one mapping.

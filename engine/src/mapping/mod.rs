@@ -13,6 +13,8 @@ pub mod memory;
 mod moment;
 mod origins;
 mod parse;
+pub mod pattern;
+mod patterns;
 mod problem;
 mod properties;
 mod secret;
@@ -32,6 +34,7 @@ pub use function::{Endpoint, Function};
 pub use memory::MemoryDivision;
 pub use moment::Moment;
 pub use origins::{Origin, Origins};
+pub use pattern::{Pattern, PatternError};
 pub use problem::{MappingError, Problem};
 pub use properties::{Property, SecurityProtocol};
 pub use secret::{Secret, Surroundings};
@@ -64,6 +67,8 @@ pub struct Mapping {
     pub function_endpoint: Endpoint,
     /// The function's region, if known. Needed to sign.
     pub region: Option<String>,
+    /// Which records are delivered: those that match any of these, at most 10. Without any, all.
+    pub filter_criteria: Vec<Pattern>,
     /// The way into the cluster.
     pub source_access: SourceAccess,
     /// What only this engine knows.
@@ -104,6 +109,8 @@ pub struct EngineOptions {
     pub connect_timeout: Duration,
     /// Whether invocations are signed.
     pub signing: Signing,
+    /// Whether what AWS would refuse is refused.
+    pub strict: bool,
     /// TLS without client authentication.
     pub tls: bool,
     /// SASL without TLS.

@@ -7,7 +7,8 @@ use toml::Table;
 use super::parse::toml_table;
 use super::problem::{MappingError, Problem};
 use super::settings::Settings;
-use super::{Mapping, Surroundings};
+use super::{Mapping, Pattern, Surroundings};
+use crate::ids::Topic;
 
 /// Who said what a setting is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +76,21 @@ impl Origins {
     pub fn merged(&self) -> Settings {
         let file = self.file.as_ref().map(|(_, settings)| settings.clone()).unwrap_or_default();
         self.flags.clone().or(file)
+    }
+
+    /// The filters alone, and the topic that records are of unless they say so themselves: nothing else
+    /// need be given.
+    ///
+    /// # Errors
+    /// If something could not be read, or a pattern is wrong: all of it, each with who said so.
+    pub fn filters(&self, surroundings: &dyn Surroundings) -> Result<(Vec<Pattern>, Topic), MappingError> {
+        let merged = self.merged();
+        let (patterns, problems) = merged.filters(surroundings);
+        let origin = self.of("filter_criteria");
+        let wrong = problems.into_iter().map(|problem| located(problem, origin.clone()));
+        MappingError::unless_empty(self.problems.iter().cloned().chain(wrong).collect())?;
+        let topics = merged.mapping.topics.map_or_else(Vec::new, |names| names.0);
+        Ok((patterns, Topic::new(topics.first().map_or("topic", String::as_str))))
     }
 
     /// The mapping that the layers make; see [`Settings::validate`].

@@ -118,9 +118,8 @@ fn complaint(path: String, value: &Value, read: Option<bool>) -> Option<Problem>
 }
 
 /// AWS's settings for Kafka that this version does not know what to do with.
-const NOT_YET: [&str; 14] = [
+const NOT_YET: [&str; 13] = [
     "enabled",
-    "filter_criteria",
     "destination_config",
     "maximum_retry_attempts",
     "maximum_record_age",
@@ -244,7 +243,7 @@ mod tests {
     #[test]
     fn all_unknown_and_misspelt_settings_are_named_at_once_with_the_likely_name() {
         let text = "BatchSize = 5\nbatch_sise = 5\nfunction_name = 'f'\nthreads = 2\nwhatever_else = 1\n\
-                    MaximumBatchingWindowInSeconds = 3\nfilter_criteria = {}\n[engine]\npoller = 3\ntopics = 't'";
+                    MaximumBatchingWindowInSeconds = 3\ndestination_config = {}\n[engine]\npoller = 3\ntopics = 't'";
         let problems = problems(text);
         for expected in [
             "BatchSize: found an unknown setting; allowed: the settings of this version; did you mean batch_size?",
@@ -253,7 +252,7 @@ mod tests {
             "did you mean threads in the table [engine]?",
             "whatever_else: found an unknown setting; allowed: the settings of this version; remove it",
             "did you mean maximum_batching_window?",
-            "AWS has filter_criteria, Pelton does not support it yet",
+            "AWS has destination_config, Pelton does not support it yet",
             "engine.poller: found an unknown setting; allowed: the settings of this version; did you mean pollers?",
             "did you mean topics above the table [engine]?",
         ] {

@@ -7,7 +7,7 @@
 use toml::Value;
 
 use super::moment::Moment;
-use super::value::{Accesses, Kind, Names, Properties, Shape, Size, Span, Switch, Text, Whole};
+use super::value::{Accesses, Kind, Names, Patterns, Properties, Shape, Size, Span, Switch, Text, Whole};
 
 /// How one setting is described to a person.
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +122,13 @@ settings! {
     maximum_batching_window: Span, "TIME",
         "0s to 300s, such as 500ms or 2s, a bare number is seconds; default 500ms";
 
+    in "Filtering":
+    /// Which records are delivered: those that match any of these patterns; the others are committed
+    /// and never sent. Without any, all are. AWS: `FilterCriteria`.
+    filter_criteria: Patterns, "PATTERN",
+        "at most 10 JSON patterns of at most 4096 characters, such as {\"value\":{\"status\":[\"shipped\"]}}; \
+         default none";
+
     in "Function":
     /// The function to invoke: a name, a partial or a full ARN, with a version or alias if wanted.
     /// AWS: `FunctionName`.
@@ -174,6 +181,8 @@ settings! {
     connect_timeout: Span, "TIME", "10ms to 60s; default 3s";
     /// Whether to sign invocations (SigV4): `auto` signs if the AWS credential chain has credentials.
     signing: Text, "WHEN", "auto, always or never; default auto";
+    /// Refuses what AWS would refuse. So far: filter keys other than `value`, more than 5 filters.
+    strict: Switch, "BOOL", "true or false; default false";
 
     in "Kafka client":
     /// The group protocol: `classic` with cooperative-sticky assignment, or KIP-848's `consumer`.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use toml::Value;
 
 use super::moment::Moment;
+pub use super::patterns::Patterns;
 
 /// How a kind is given on a command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -125,7 +125,9 @@ impl Engine {
             writer.set_pollers(pollers as u64);
             let consumer = ConsumerThread {
                 source,
-                pollers: (0..pollers).map(|number| Poller::new(number, named + number)).collect(),
+                pollers: (0..pollers)
+                    .map(|number| Poller::new(number, named + number, settings.filters.as_ref()))
+                    .collect(),
                 dispatch: Dispatch::start(handle.runtime(), pollers, invoker, &unparker, clock),
                 pool: Pool::new(
                     settings.arena_budget_bytes,

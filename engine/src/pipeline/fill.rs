@@ -12,6 +12,7 @@ use crate::time::Nanos;
 
 use super::Oversized;
 use super::poller::{Bench, Poller, ordered};
+use super::sieve::Sieve;
 
 /// Records asked of the queue at once: enough to make its cost per record vanish, few enough that
 /// their messages stay in cache.
@@ -67,12 +68,16 @@ impl Poller {
             let run = run_length(queue.pending());
             let Some(slot) = self.partitions.find(partition) else {
                 // Revoked while its records were under way: whoever owns it now delivers them.
-                queue.advance(run);
+                advance(queue, self.sieve.as_mut(), run);
                 continue;
             };
             if !self.follows(slot, first.offset(), &bench.settings.topic) {
                 return None;
             }
+            let run = match self.sift(queue, slot, run, bench) {
+                Sifted::Dropped => continue,
+                Sifted::Kept(run) => run,
+            };
             if self.open.is_none() {
                 let Some(lease) = bench.pool.acquire() else {
                     self.starved = true;
@@ -90,7 +95,7 @@ impl Poller {
                 let (first, last) = (records[0].offset(), records[appended.taken - 1].offset());
                 ordered(owned.watermark.on_taken(first, last), &bench.settings.topic, partition);
                 bench.counters.records(Count::Polled, appended.taken as u64);
-                queue.advance(appended.taken);
+                advance(queue, self.sieve.as_mut(), appended.taken);
             }
             match appended.stop {
                 None => {}
@@ -110,6 +115,31 @@ impl Poller {
             }
         }
         None
+    }
+
+    /// Splits the first pending records, `run` of one partition, where the filters' verdict changes.
+    /// Those that are filtered out are done with here: their offsets count as read, and are never
+    /// waited for.
+    #[inline]
+    fn sift<Q: RecordQueue>(&mut self, queue: &mut Q, slot: Slot, run: usize, bench: &Bench<'_>) -> Sifted {
+        let Some(sieve) = self.sieve.as_mut() else { return Sifted::Kept(run) };
+        let verdict = sieve.judge(&bench.settings.topic, &queue.pending()[..run]);
+        if verdict.keep {
+            return Sifted::Kept(verdict.records);
+        }
+        let dropped = &queue.pending()[..verdict.records];
+        let (Some(first), Some(last)) = (dropped.first(), dropped.last()) else { return Sifted::Kept(run) };
+        let (first, last) = (first.offset(), last.offset());
+        if let Some(owned) = self.partitions.get_mut(slot) {
+            owned.watermark.on_reached(last.next());
+            if let Some(observer) = bench.observer {
+                observer.on_filtered(owned.partition, first, last);
+            }
+        }
+        bench.counters.records(Count::Polled, verdict.records as u64);
+        bench.counters.records(Count::Filtered, verdict.records as u64);
+        advance(queue, self.sieve.as_mut(), verdict.records);
+        Sifted::Dropped
     }
 
     /// Whether a record may be taken now. One that lies before what was taken already means that
@@ -149,7 +179,7 @@ impl Poller {
                 ordered(owned.watermark.on_done(offset, offset), topic, partition);
                 bench.counters.records(Count::Polled, 1);
                 bench.counters.records(Count::Dropped, 1);
-                queue.advance(1);
+                advance(queue, self.sieve.as_mut(), 1);
             }
             Oversized::Block => {
                 tracing::error!(
@@ -175,6 +205,22 @@ impl Poller {
         }
         any
     }
+}
+
+/// Gives the first pending records back to the source.
+fn advance<Q: RecordQueue>(queue: &mut Q, sieve: Option<&mut Sieve>, records: usize) {
+    queue.advance(records);
+    if let Some(sieve) = sieve {
+        sieve.advance(records);
+    }
+}
+
+/// What became of the first pending records.
+enum Sifted {
+    /// So many are to be delivered.
+    Kept(usize),
+    /// Some were filtered out, and others come first now.
+    Dropped,
 }
 
 /// How many records from the first on lie in the same partition.

@@ -22,6 +22,7 @@ mod partitions;
 mod poller;
 mod rebalance;
 mod repeats;
+mod sieve;
 mod thread;
 
 use std::ops::Range;
@@ -32,6 +33,7 @@ pub use engine::{Engine, EngineError, EngineHandle, Report, ThreadPlan, Wake};
 
 use crate::batch::{BatchLimits, Run, SealedBatch};
 use crate::deliver::RetryPolicy;
+use crate::filter::Filters;
 use crate::ids::{Offset, Partition, Topic};
 use crate::payload::Envelope;
 use crate::time::Nanos;
@@ -44,6 +46,8 @@ pub struct EngineSettings {
     pub topic: Topic,
     /// Head and tail of every event.
     pub envelope: Arc<Envelope>,
+    /// Which records are delivered; `None` for all.
+    pub filters: Option<Arc<Filters>>,
     /// When a batch is full or due.
     pub limits: BatchLimits,
     /// Consumer threads, each a client and a member of the group. At least 1.
@@ -80,6 +84,13 @@ pub enum Oversized {
 pub trait Observer: Send + Sync {
     /// A batch was delivered: the function answered with success.
     fn on_delivered(&self, trace: &BatchTrace<'_>);
+
+    /// These records of `partition`, all that exist from `first` to `last`, were filtered out: they
+    /// are done, and never delivered. Called as they are read, so before records that were read
+    /// before them are delivered.
+    fn on_filtered(&self, partition: Partition, first: Offset, last: Offset) {
+        let _ = (partition, first, last);
+    }
 
     /// The broker has acknowledged a commit: `offset` is the first not yet done.
     fn on_committed(&self, partition: Partition, offset: Offset, at: Nanos);

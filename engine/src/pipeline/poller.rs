@@ -5,11 +5,13 @@
 //! answers is given it at once. While one is ready the poller does not read; that is all the
 //! back-pressure there is.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::{FlushCause, OpenBatch, Payload};
 use crate::commit::CommitError;
 use crate::deliver::{Delivery, Outcome, Plan};
+use crate::filter::Filters;
 use crate::ids::{Offset, Partition, Topic};
 use crate::payload::Pool;
 use crate::source::RecordQueue;
@@ -19,6 +21,7 @@ use crate::time::{Clock, Nanos, wall_ms};
 use super::dispatch::{Answer, Dispatch};
 use super::parcel::{Flight, Parcel, without_leaving};
 use super::partitions::Partitions;
+use super::sieve::Sieve;
 use super::{BatchTrace, EngineSettings, Observer};
 
 /// What a poller works with on its thread.
@@ -39,8 +42,10 @@ pub(super) struct Poller {
     /// Over all threads, for people.
     pub(super) name: usize,
     pub(super) partitions: Partitions,
+    /// What tells which records are delivered; `None` if all are.
+    pub(super) sieve: Option<Sieve>,
     pub(super) open: Option<OpenBatch>,
-    /// Time spent writing the open batch.
+    /// Time spent filtering and writing the open batch.
     pub(super) encode: Duration,
     pub(super) ready: Option<Parcel>,
     pub(super) flight: Option<Flight>,
@@ -55,11 +60,12 @@ pub(super) struct Poller {
 }
 
 impl Poller {
-    pub(super) fn new(number: usize, name: usize) -> Self {
+    pub(super) fn new(number: usize, name: usize, filters: Option<&Arc<Filters>>) -> Self {
         Self {
             number,
             name,
             partitions: Partitions::default(),
+            sieve: filters.map(|filters| Sieve::new(Arc::clone(filters))),
             open: None,
             encode: Duration::ZERO,
             ready: None,
@@ -238,7 +244,7 @@ impl Poller {
 
     /// Stops reading `partition` and takes its records out of everything that is not in flight.
     pub(super) fn leave<Q: RecordQueue>(&mut self, partition: Partition, queue: &mut Q, pool: &mut Pool) {
-        queue.discard(partition);
+        self.discard(partition, queue);
         let Some(slot) = self.partitions.leave(partition) else { return };
         // Whatever stopped the poller may be gone with the partition; if not, it stops again.
         self.blocked = false;
@@ -249,6 +255,13 @@ impl Poller {
             }
         }
         self.shed(pool);
+    }
+
+    fn discard<Q: RecordQueue>(&mut self, partition: Partition, queue: &mut Q) {
+        queue.discard(partition);
+        if let Some(sieve) = self.sieve.as_mut() {
+            sieve.forget();
+        }
     }
 
     /// Whether an invocation runs that carries records of `partition`.
@@ -262,7 +275,7 @@ impl Poller {
     /// Forgets a partition that [`Self::leave`] began to let go, and what was read of it since:
     /// were it assigned again, those records would stand before the ones it begins with.
     pub(super) fn forget<Q: RecordQueue>(&mut self, partition: Partition, queue: &mut Q) {
-        queue.discard(partition);
+        self.discard(partition, queue);
         self.partitions.forget(partition);
         // What is open, ready or waits to be tried again was rid of it when it began to leave.
         if !self.is_in_flight() {

@@ -35,6 +35,22 @@ fn every_record_is_delivered_once_and_committed() {
 }
 
 #[test]
+fn what_the_filters_leave_out_is_committed_and_never_delivered() {
+    let (_cluster, stage) = stage(3, 1_000, Law::hostile(103));
+    stage.ledger.begins_anywhere();
+    let pattern = r#"{"offset":[{"numeric":[">=",300,"<",700]}],"partition":[0,2]}"#;
+    let engine =
+        Engine::start(&stage.settings().with("filter_criteria", pattern).engine("function_timeout", "500ms"));
+    stage.reach(2 * 400);
+    crate::support::eventually("all is committed", || stage.committed() == [Some(1_000); 3]);
+    engine.drain();
+    let progress = stage.ledger.progress();
+    assert_eq!((progress.problems, progress.duplicates), (0, 0), "{:#?}", progress.problem_texts);
+    assert_eq!([0, 1, 2].map(|partition| stage.ledger.frontier(partition)), [700, 0, 700]);
+    assert_eq!([0, 1, 2].map(|partition| stage.ledger.start(partition)), [Some(300), None, Some(300)]);
+}
+
+#[test]
 fn a_restarted_engine_resumes_where_it_stopped() {
     let (_cluster, stage) = stage(3, 2_000, Law::slow(std::time::Duration::from_millis(20)));
     let settings = stage.settings().group_protocol("consumer");

@@ -121,6 +121,14 @@ impl Measured {
         }
     }
 
+    /// The engine filtered these out as it read them.
+    pub(super) fn on_filtered(&mut self, partition: usize, offsets: Range<i64>) {
+        let before = self.audit.next(partition);
+        self.audit.on_filtered(partition, offsets);
+        let further = u64::try_from(self.audit.next(partition) - before).unwrap_or(0);
+        self.progress.reached.fetch_add(further, Ordering::Relaxed);
+    }
+
     /// Counts the records of one run that were delivered for the first time. Returns how many of
     /// them are measured.
     fn on_run(&mut self, batch: &Delivered, run: &Polled, fresh: Range<i64>, measure_from: Nanos) -> u64 {

@@ -160,6 +160,9 @@ fn latency_row(out: &mut String, name: &str, summary: &LatencySummary) -> fmt::R
 fn audit(out: &mut String, verdict: &Verdict) -> fmt::Result {
     section(out, "Audit of every offset")?;
     let delivered = count(verdict.records_delivered as f64);
+    if verdict.records_filtered > 0 {
+        line(out, "filtered out", &format!("{} records", count(verdict.records_filtered as f64)))?;
+    }
     if verdict.is_clean() {
         return line(
             out,

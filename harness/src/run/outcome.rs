@@ -123,7 +123,7 @@ fn remarks(plan: &RunPlan, finished: &Finished, audit: &Verdict) -> Vec<String> 
             ));
         }
     }
-    if finished.window.records == 0 {
+    if finished.window.records == 0 && audit.records_filtered == 0 {
         remarks.push(
             "the load ended during the warm-up: nothing was measured; give a shorter --warm-up".to_owned(),
         );

@@ -101,6 +101,8 @@ pub struct MappingSpec {
     pub invocation_threads: usize,
     /// Prefetch, open batches, batches in flight.
     pub memory_budget_bytes: u64,
+    /// Patterns, all valid, of which a record must match one; without any, all are delivered.
+    pub filters: Vec<String>,
     /// Between commits.
     pub commit_interval: Duration,
 }

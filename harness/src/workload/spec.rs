@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use pelton::filter::Pattern;
+
 use super::arrival::Arrival;
 use super::function::StubLaw;
 use super::keys::{HeaderLaw, KeyLaw};
@@ -121,6 +123,11 @@ pub struct Spec {
     #[arg(long, value_name = "SIZE", help_heading = "Mapping")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_budget: Option<Bytes>,
+    /// Deliver only records that match this pattern, such as {"value":{"status":["shipped"]}}; may be
+    /// repeated.
+    #[arg(long = "filter", value_name = "PATTERN", help_heading = "Mapping")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filters: Option<Vec<String>>,
     /// How often finished offsets are committed [default: 100ms on the embedded broker, whose
     /// retention the loader must stay within; 1s elsewhere].
     #[arg(long, value_name = "TIME", help_heading = "Mapping")]
@@ -177,6 +184,14 @@ pub enum SpecError {
         /// What to do.
         remedy: &'static str,
     },
+    /// A filter that is no pattern.
+    #[error("`filters` has {pattern}: {reason}")]
+    Pattern {
+        /// As given.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Not TOML, or a name that does not exist.
     #[error("{origin}: {reason}")]
     File {
@@ -231,7 +246,7 @@ impl Spec {
         overlay! {
             about source brokers topic records duration warm_up arrival value_size value_content key headers
             partitions partitioning compression linger seed batch_size maximum_batching_window payload_bytes_max
-            pollers threads invocation_threads memory_budget commit_interval stub endpoint function
+            pollers threads invocation_threads memory_budget filters commit_interval stub endpoint function
         }
     }
 
@@ -348,10 +363,22 @@ impl Spec {
                 "1 to 64",
             )?,
             memory_budget_bytes: self.memory_budget.unwrap_or(Bytes(256 << 20)).0,
+            filters: self.resolve_filters()?,
             commit_interval: self
                 .commit_interval
                 .map_or(Duration::from_millis(commit_interval_ms), |span| span.0),
         })
+    }
+
+    fn resolve_filters(&self) -> Result<Vec<String>, SpecError> {
+        let patterns = self.filters.clone().unwrap_or_default();
+        for pattern in &patterns {
+            Pattern::parse(pattern, false).map_err(|error| SpecError::Pattern {
+                pattern: pattern.clone(),
+                reason: error.to_string(),
+            })?;
+        }
+        Ok(patterns)
     }
 
     fn resolve_function(&self) -> Result<FunctionSpec, SpecError> {

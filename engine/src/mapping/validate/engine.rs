@@ -78,6 +78,7 @@ impl Check<'_> {
                 given.group_protocol.as_ref(),
                 GroupProtocol::Classic,
             ),
+            strict: given.strict.is_some_and(|on| on.0),
             tls: given.tls.is_some_and(|on| on.0),
             allow_plaintext_sasl: given.allow_plaintext_sasl.is_some_and(|on| on.0),
             librdkafka: overrides.0.iter().map(Property::from).collect(),

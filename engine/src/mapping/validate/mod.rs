@@ -12,12 +12,13 @@ use super::problem::{MappingError, Problem};
 use super::settings::{EngineSettings, MappingSettings, Settings, allowed};
 use super::value::{Size, Span, Text, Whole};
 use super::{
-    Endpoint, EngineOptions, Function, Mapping, SecurityProtocol, SourceAccess, StartingPosition,
+    Endpoint, EngineOptions, Function, Mapping, Pattern, SecurityProtocol, SourceAccess, StartingPosition,
     Surroundings, Word, access,
 };
 use crate::ids::Topic;
 
 mod engine;
+mod filters;
 
 impl Settings {
     /// Checks everything and fills in what was not given. Reads the secrets that `source_access`
@@ -39,6 +40,16 @@ impl Settings {
             )
             .into()
         })
+    }
+}
+
+impl Settings {
+    /// The filters alone, and what is wrong with them.
+    pub(super) fn filters(&self, surroundings: &dyn Surroundings) -> (Vec<Pattern>, Vec<Problem>) {
+        let mut check =
+            Check { surroundings, problems: Vec::new(), notes: Vec::new(), derived: BTreeMap::new() };
+        let patterns = check.filter_criteria(&self.mapping, &self.engine);
+        (patterns, check.problems)
     }
 }
 
@@ -111,6 +122,7 @@ impl Check<'_> {
             limits::BATCHING_WINDOW_DEFAULT,
             &BATCHING_WINDOW,
         );
+        let filter_criteria = self.filter_criteria(given, engine);
         let region = self.region(given, function.as_ref());
         let function_endpoint = self.function_endpoint(given, function.is_some(), region.as_deref());
         let access_entries = given.source_access.clone().map(|entries| entries.0).unwrap_or_default();
@@ -127,6 +139,7 @@ impl Check<'_> {
             starting_position,
             batch_size,
             maximum_batching_window,
+            filter_criteria,
             function: function?,
             function_endpoint: function_endpoint?,
             region,
