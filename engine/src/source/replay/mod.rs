@@ -54,20 +54,26 @@
 //! capture's number; block and record numbers tell what is missing between. A capture without its
 //! end was cut off, or is still being written.
 
+mod block;
 mod damage;
 mod frame;
 #[cfg(any(test, feature = "internals"))]
 pub mod fuzz;
 mod input;
+#[cfg(test)]
+mod properties;
 mod reader;
 mod row;
+#[cfg(test)]
+mod samples;
 #[cfg(test)]
 mod tests;
 mod varint;
 mod writer;
 
+pub use block::Block;
 pub use damage::{CaptureError, Cause, Damage};
-pub use reader::{Block, CaptureReader};
+pub use reader::CaptureReader;
 pub use row::{CapturedHeader, CapturedHeaders, CapturedRecord, Part, Records};
 pub use writer::CaptureWriter;
 
