@@ -41,12 +41,12 @@ fn record(n: i64) -> Sent {
 
 fn fill(broker: &EmbeddedBroker) {
     let topic = Topic::new("orders");
-    broker.create_topic(&topic, 4).unwrap();
+    broker.create_topic(&topic, 4).expect("a new topic");
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", broker.bootstrap_servers())
         .set("enable.idempotence", "true")
         .create()
-        .unwrap();
+        .expect("a producer");
     for n in 0..RECORDS {
         let (partition, timestamp, key, value, headers) = record(n);
         let mut sending = BaseRecord::<[u8], [u8]>::to("orders").partition(partition).timestamp(timestamp);
@@ -57,9 +57,9 @@ fn fill(broker: &EmbeddedBroker) {
                 owned.insert(Header { key: name, value: value.as_deref() })
             }));
         }
-        producer.send(sending).map_err(|(error, _)| error).unwrap();
+        producer.send(sending).map_err(|(error, _)| error).expect("the client takes it");
     }
-    producer.flush(Duration::from_secs(30)).unwrap();
+    producer.flush(Duration::from_secs(30)).expect("the broker takes them");
 }
 
 fn harness(arguments: &[&str]) -> Output {
@@ -81,34 +81,38 @@ fn capture(broker: &EmbeddedBroker, out: &Path, more: &[&str]) -> CaptureSummary
     let servers = broker.bootstrap_servers();
     let json = out.with_extension("json");
     let mut arguments = vec!["capture", "--brokers", &servers, "--topic", "orders", "--from", "earliest"];
-    arguments.extend(["--out", out.to_str().unwrap(), "--json", json.to_str().unwrap()]);
+    arguments.extend([
+        "--out",
+        out.to_str().expect("a path in UTF-8"),
+        "--json",
+        json.to_str().expect("a path in UTF-8"),
+    ]);
     arguments.extend(more);
     succeeds(&arguments);
-    serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap()
+    serde_json::from_slice(&std::fs::read(json).expect("a result")).expect("its JSON")
 }
 
 fn run(arguments: &[&str], json: &Path) -> RunResult {
-    let mut all = vec!["run", "--json", json.to_str().unwrap(), "--warm-up", "0s"];
+    let mut all = vec!["run", "--json", json.to_str().expect("a path in UTF-8"), "--warm-up", "0s"];
     all.extend(arguments);
     succeeds(&all);
-    serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap()
+    serde_json::from_slice(&std::fs::read(json).expect("a result")).expect("its JSON")
 }
 
 /// The records of a whole capture, in order, partition by partition.
 fn read(path: &Path) -> Vec<Vec<Sent>> {
-    let file = std::fs::File::open(path).unwrap();
-    let mut reader = CaptureReader::open(file, "test").unwrap();
+    let file = std::fs::File::open(path).expect("a capture");
+    let mut reader = CaptureReader::open(file, "test").expect("a capture");
     let bytes = |part: Part<'_>| match part {
         Part::Bytes(bytes) => bytes.to_vec(),
         other => panic!("{other:?} in a whole capture"),
     };
     let mut records: Vec<Vec<Sent>> = vec![Vec::new(); 4];
-    while let Some(block) = reader.next_block().unwrap() {
+    while let Some(block) = reader.next_block().expect("readable") {
         for record in block.records() {
-            let headers = record
-                .headers
-                .clone()
-                .map(|header| (String::from_utf8(bytes(header.name)).unwrap(), header.value.map(bytes)));
+            let headers = record.headers.clone().map(|header| {
+                (String::from_utf8(bytes(header.name)).expect("UTF-8"), header.value.map(bytes))
+            });
             let own = &mut records[record.partition.0 as usize];
             assert_eq!(record.offset.0, own.len() as i64);
             own.push((

@@ -44,12 +44,12 @@ mod real_kafka {
     }
 
     fn create_topic(servers: &str, topic: &str, partitions: i32) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let admin: AdminClient<DefaultClientContext> =
-            ClientConfig::new().set("bootstrap.servers", servers).create().unwrap();
+            ClientConfig::new().set("bootstrap.servers", servers).create().expect("a client");
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
         let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
-        let created = runtime.block_on(admin.create_topics([&new], &options)).unwrap();
+        let created = runtime.block_on(admin.create_topics([&new], &options)).expect("the broker answers");
         assert_eq!(created, [Ok(topic.to_owned())]);
     }
 
@@ -60,28 +60,31 @@ mod real_kafka {
             .set("bootstrap.servers", servers)
             .set("transactional.id", topic)
             .create()
-            .unwrap();
-        producer.init_transactions(PATIENCE).unwrap();
+            .expect("a client");
+        producer.init_transactions(PATIENCE).expect("the broker answers");
         for is_aborted in [true, false] {
-            producer.begin_transaction().unwrap();
+            producer.begin_transaction().expect("the broker answers");
             for n in 0..records {
                 for partition in 0..partitions {
                     let (key, value) = (n.to_le_bytes(), format!("record {n} of {partition}"));
                     let record = BaseRecord::to(topic).partition(partition).key(&key).payload(&value);
-                    producer.send(record).map_err(|(error, _)| error).unwrap();
+                    producer.send(record).map_err(|(error, _)| error).expect("the broker answers");
                 }
             }
             if is_aborted {
-                producer.flush(PATIENCE).unwrap();
-                producer.abort_transaction(PATIENCE).unwrap();
+                producer.flush(PATIENCE).expect("the broker answers");
+                producer.abort_transaction(PATIENCE).expect("the broker answers");
             } else {
-                producer.commit_transaction(PATIENCE).unwrap();
+                producer.commit_transaction(PATIENCE).expect("the broker answers");
             }
         }
     }
 
     fn harness(arguments: &[&str]) {
-        let output = Command::new(env!("CARGO_BIN_EXE_pelton-harness")).args(arguments).output().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_pelton-harness"))
+            .args(arguments)
+            .output()
+            .expect("the harness is built");
         assert!(output.status.success(), "{arguments:?}: {output:?}");
     }
 

@@ -102,20 +102,20 @@ impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { bytes, block, cause, records_lost } = self;
         write!(f, "byte {}, block {block}: ", bytes.start)?;
-        match cause {
-            Cause::Head => f.write_str("the head of a frame does not match its checksum")?,
-            Cause::Body => f.write_str("the block does not match its checksum")?,
-            Cause::Truncated => f.write_str("the file ends in the middle of it")?,
-            Cause::NoEnd => {
-                f.write_str("the capture has no end: it was cut off, or is still being written")?
-            }
-            Cause::Missing => f.write_str("blocks are missing")?,
-            Cause::OutOfPlace => {
-                f.write_str("a frame that was read before, or belongs elsewhere; it is left out")?
-            }
-            Cause::Content(what) => write!(f, "{what}: not written by this program")?,
-            Cause::Totals => f.write_str("the sums at the end differ from the records before it")?,
-            Cause::Trailing => f.write_str("something follows the capture's end; it is left out")?,
+        let words = match cause {
+            Cause::Head => "the head of a frame does not match its checksum",
+            Cause::Body => "the block does not match its checksum",
+            Cause::Truncated => "the file ends in the middle of it",
+            Cause::NoEnd => "the capture has no end: it was cut off, or is still being written",
+            Cause::Missing => "blocks are missing",
+            Cause::OutOfPlace => "a frame that was read before, or belongs elsewhere; it is left out",
+            Cause::Content(what) => what,
+            Cause::Totals => "the sums at the end differ from the records before it",
+            Cause::Trailing => "something follows the capture's end; it is left out",
+        };
+        f.write_str(words)?;
+        if matches!(cause, Cause::Content(_)) {
+            f.write_str(": not written by this program")?;
         }
         if bytes.end > bytes.start {
             write!(f, "; skipped to byte {}", bytes.end)?;
