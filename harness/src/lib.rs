@@ -14,6 +14,7 @@ pub mod measure;
 pub mod meter;
 pub mod subject;
 
+pub mod capture;
 pub mod overhead;
 pub mod run;
 

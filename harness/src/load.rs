@@ -5,6 +5,7 @@
 //! its schedule is not forgiven: intended times stay, and how late it was is part of the result.
 
 mod acks;
+mod draw;
 mod loader;
 
 pub use acks::Acks;

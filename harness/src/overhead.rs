@@ -19,6 +19,7 @@ use crate::load::{LoadSettings, Loader};
 use crate::measure::machine::Machine;
 use crate::result::ratio;
 use crate::topic::RunTopic;
+use crate::workload::recording::Recording;
 use crate::workload::scenario::{MappingSpec, Workload};
 use crate::workload::units::Bytes;
 use crate::workload::values::SizeLaw;
@@ -31,7 +32,7 @@ use sides::Side;
 pub struct OverheadPlan {
     /// A cluster, or `None` for the embedded broker.
     pub brokers: Option<String>,
-    /// Value sizes, one after the other.
+    /// Value sizes, one after the other; of no meaning in a replay, which has its own.
     pub sizes: Vec<Bytes>,
     /// How often each side reads each topic.
     pub rounds: usize,
@@ -61,7 +62,7 @@ pub struct Overhead {
 /// The comparison for one size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// Size of each value.
+    /// Size of each value; in a replay their mean.
     pub value_bytes: u64,
     /// Records that each side read in each round.
     pub records: u64,
@@ -115,8 +116,20 @@ const RECORD_OVERHEAD_BYTES: u64 = 24;
 /// If a topic cannot be filled, or a side does not come to its end.
 pub fn overhead(plan: &OverheadPlan, tell: &mut dyn FnMut(&str)) -> anyhow::Result<Overhead> {
     let mut sizes = Vec::with_capacity(plan.sizes.len());
-    for size in &plan.sizes {
-        sizes.push(compare(plan, *size, tell)?);
+    match plan.workload.replay {
+        None => {
+            for size in &plan.sizes {
+                let workload = Workload { value_size: SizeLaw::Fixed(*size), ..plan.workload.clone() };
+                let per_record = size.0 + workload.side_bytes() + RECORD_OVERHEAD_BYTES;
+                let records = (topic_bytes(plan, workload.partitions) / per_record).max(1);
+                sizes.push(compare(plan, *size, &workload, records, tell)?);
+            }
+        }
+        Some(recording) => {
+            let totals = recording.totals();
+            let mean = Bytes(totals.value_bytes / totals.records);
+            sizes.push(compare(plan, mean, &plan.workload, fitting(plan, recording), tell)?);
+        }
     }
     Ok(Overhead {
         version: VERSION,
@@ -127,21 +140,45 @@ pub fn overhead(plan: &OverheadPlan, tell: &mut dyn FnMut(&str)) -> anyhow::Resu
     })
 }
 
-fn compare(plan: &OverheadPlan, size: Bytes, tell: &mut dyn FnMut(&str)) -> anyhow::Result<Comparison> {
-    let mut workload = plan.workload.clone();
-    workload.value_size = SizeLaw::Fixed(size);
-    let per_record = size.0 + workload.side_bytes() + RECORD_OVERHEAD_BYTES;
-    let mut bytes = plan.bytes.0;
+/// What a topic may be filled with.
+fn topic_bytes(plan: &OverheadPlan, partitions: u32) -> u64 {
+    let limit =
+        if plan.brokers.is_none() { EMBEDDED_PARTITION_BYTES * u64::from(partitions) } else { u64::MAX };
+    plan.bytes.0.min(limit)
+}
+
+/// How many records of a replay a topic may be filled with: partitions of the embedded broker are
+/// filled as unevenly as the capture's, and none beyond what it keeps.
+fn fitting(plan: &OverheadPlan, recording: &Recording) -> u64 {
+    let partition_max = if plan.brokers.is_none() { EMBEDDED_PARTITION_BYTES } else { u64::MAX };
+    let mut filled = vec![(0_u64, 0_usize); recording.partitions().len()];
+    let (mut records, mut bytes) = (0, 0);
+    for sending in recording.sendings().iter().cycle() {
+        let (partition_bytes, next) = &mut filled[sending.partition as usize];
+        let own = &recording.partitions()[sending.partition as usize].records;
+        let record = own[*next % own.len()].bytes() + RECORD_OVERHEAD_BYTES;
+        (*partition_bytes, *next, bytes) = (*partition_bytes + record, *next + 1, bytes + record);
+        if *partition_bytes > partition_max || bytes > plan.bytes.0 {
+            break;
+        }
+        records += 1;
+    }
+    records.max(1)
+}
+
+fn compare(
+    plan: &OverheadPlan,
+    size: Bytes,
+    workload: &Workload,
+    records: u64,
+    tell: &mut dyn FnMut(&str),
+) -> anyhow::Result<Comparison> {
     let topic = match &plan.brokers {
         Some(brokers) => RunTopic::create(brokers, workload.partitions)?,
-        None => {
-            bytes = bytes.min(EMBEDDED_PARTITION_BYTES * u64::from(workload.partitions));
-            RunTopic::embedded(workload.partitions)?
-        }
+        None => RunTopic::embedded(workload.partitions)?,
     };
-    let records = (bytes / per_record).max(1);
     tell(&format!("{size}: filling {records} records"));
-    fill(&topic, &workload, records)?;
+    fill(&topic, workload, records)?;
     let mut rounds = Vec::with_capacity(plan.rounds);
     for round in 0..plan.rounds {
         let mut read = |side: Side| {

@@ -36,6 +36,7 @@ mod lists;
 pub mod queue;
 #[cfg(feature = "kafka")]
 mod rebalance;
+pub mod replay;
 #[cfg(feature = "kafka")]
 pub mod settings;
 #[cfg(feature = "kafka")]

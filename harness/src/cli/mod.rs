@@ -1,5 +1,6 @@
 //! The command line: one file per verb.
 
+pub mod capture;
 pub mod interrupt;
 pub mod overhead;
 pub mod run;
@@ -12,7 +13,7 @@ use clap::{Parser, Subcommand};
 
 /// Everything worked.
 pub const OK: u8 = 0;
-/// The run ended, and its audit failed.
+/// The run ended, and its audit failed; or a capture that was inspected is not whole.
 pub const AUDIT_FAILED: u8 = 1;
 /// The command line or a scenario makes no sense (clap's own code).
 pub const USAGE: u8 = 2;
@@ -34,6 +35,8 @@ pub struct Arguments {
 pub enum Verb {
     /// Load the engine, audit it and measure it.
     Run(Box<run::RunArguments>),
+    /// Record a live topic to a file, for `--replay`.
+    Capture(Box<capture::CaptureArguments>),
     /// Compare the engine's CPU per record with that of a bare librdkafka consumer.
     Overhead(Box<overhead::OverheadArguments>),
     /// Serve a stand-in for a Lambda function over HTTP.
@@ -42,7 +45,7 @@ pub enum Verb {
     Scenarios,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 ok, 1 the audit failed, 2 wrong usage, 3 the run could not be made.\n\
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 the audit failed or a capture is not whole, 2 wrong usage, 3 it could not be done.\n\
                           RUST_LOG (such as pelton=debug) shows what the engine and its client say.";
 
 impl Arguments {
@@ -51,6 +54,7 @@ impl Arguments {
     pub fn act(self) -> u8 {
         match self.verb {
             Verb::Run(arguments) => arguments.act(),
+            Verb::Capture(arguments) => arguments.act(),
             Verb::Overhead(arguments) => arguments.act(),
             Verb::Stub(arguments) => arguments.act(),
             Verb::Scenarios => {

@@ -7,6 +7,7 @@ use clap::Args;
 use super::{AUDIT_FAILED, COULD_NOT_RUN, OK, USAGE};
 use crate::overhead::{Overhead, OverheadPlan, overhead};
 use crate::report::overhead::report;
+use crate::workload::arrival::Arrival;
 use crate::workload::keys::KeyLaw;
 use crate::workload::spec::{Spec, SpecError};
 use crate::workload::units::{Bytes, Span};
@@ -18,6 +19,9 @@ pub struct OverheadArguments {
     /// created for each size and deleted afterwards.
     #[arg(long, value_name = "HOST:PORT,..")]
     pub brokers: Option<String>,
+    /// Fill the topic from a capture (see `pelton-harness capture`) instead of made records.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["sizes", "partitions", "key"])]
+    pub replay: Option<PathBuf>,
     /// Value sizes.
     #[arg(long, value_name = "SIZE,..", value_delimiter = ',', default_value = "100B,1KiB,10KiB")]
     pub sizes: Vec<Bytes>,
@@ -77,8 +81,11 @@ impl OverheadArguments {
 
     fn plan(&self) -> Result<OverheadPlan, SpecError> {
         let spec = Spec {
-            partitions: Some(self.partitions),
-            key: Some(self.key),
+            // A capture has its own, and its pace is of no meaning here.
+            partitions: self.replay.is_none().then_some(self.partitions),
+            key: self.replay.is_none().then_some(self.key),
+            arrival: Some(Arrival::Fast),
+            replay: self.replay.clone(),
             batch_size: Some(self.batch_size),
             maximum_batching_window: Some(self.maximum_batching_window),
             pollers: Some(self.pollers),

@@ -31,7 +31,13 @@ pub fn find(name: &str) -> Result<Spec, SpecError> {
             reason: format!("{error}; give a TOML file, or one of {}", known.join(", ")),
         }
     })?;
-    Spec::from_toml(&text, name)
+    let mut spec = Spec::from_toml(&text, name)?;
+    spec.replay = spec.replay.map(|replay| match Path::new(name).parent() {
+        // An absolute path stays as it is.
+        Some(directory) => directory.join(replay),
+        None => replay,
+    });
+    Ok(spec)
 }
 
 /// One line for each.

@@ -6,20 +6,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use pelton::time::{Clock, Nanos};
-use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
+use super::draw::{Draw, Drawn};
 use super::{Acks, LoadError, LoadSettings};
 use crate::ledger::{Ledger, Sent};
 use crate::measure::histogram::Latency;
-use crate::workload::arrival::Schedule;
-use crate::workload::partitions::Partitioner;
 use crate::workload::scenario::Workload;
-use crate::workload::values::ValuePool;
 
 /// Records between two looks at what the broker says.
 const POLL_RECORDS: u32 = 256;
@@ -38,16 +33,6 @@ pub struct Loader {
     ledger: Arc<Ledger>,
     draw: Draw,
     clock: Clock,
-}
-
-/// Makes records, one after the other.
-struct Draw {
-    workload: Workload,
-    values: ValuePool,
-    headers: Option<OwnedHeaders>,
-    partitioner: Partitioner,
-    random: SmallRng,
-    key: Vec<u8>,
 }
 
 /// What a loader did.
@@ -158,13 +143,13 @@ impl Loader {
     /// If one of them is not stored.
     pub fn prime(&mut self) -> Result<u64, LoadError> {
         let mut pace = Pace::default();
-        for partition in 0..self.draw.workload.partitions {
+        for partition in 0..self.draw.partitions() {
             self.send(partition, self.clock.now(), &mut pace, &Shared::default())?;
         }
         self.flush();
         match self.acks.first_error() {
             Some(error) => Err(error),
-            None => Ok(u64::from(self.draw.workload.partitions)),
+            None => Ok(u64::from(self.draw.partitions())),
         }
     }
 
@@ -197,7 +182,7 @@ impl Loader {
         measure_from: Nanos,
         shared: &Shared,
     ) -> LoadReport {
-        let mut schedule = Schedule::new(&self.draw.workload.arrival, self.draw.workload.seed);
+        let mut schedule = self.draw.begin();
         let mut pace = Pace::default();
         let mut lateness = Latency::new();
         let (mut records, mut bytes) = (0, 0);
@@ -280,17 +265,19 @@ impl Loader {
         }
         // Without a schedule, a record is meant to be sent when there is room for it.
         let intended = if self.draw.is_fast() { self.clock.now() } else { intended };
-        let (key, value, headers, bytes) = self.draw.record(partition);
+        let Drawn { key, value, headers, bytes } = self.draw.record(partition);
         let offset = self.ledger.on_sent(at, Sent { intended, bytes });
         let mut record =
             BaseRecord::with_opaque_to(&self.settings.topic, usize::try_from(offset).unwrap_or(0))
-                .partition(i32::try_from(partition).unwrap_or(i32::MAX))
-                .payload(value);
+                .partition(i32::try_from(partition).unwrap_or(i32::MAX));
+        if let Some(value) = value {
+            record = record.payload(value);
+        }
         if let Some(key) = key {
             record = record.key(key);
         }
         if let Some(headers) = headers {
-            record = record.headers(headers.clone());
+            record = record.headers(headers);
         }
         loop {
             match self.producer.send(record) {
@@ -324,43 +311,4 @@ impl Loader {
 #[derive(Default)]
 struct Pace {
     waited: Duration,
-}
-
-impl Draw {
-    fn new(workload: &Workload) -> Self {
-        let mut random = SmallRng::seed_from_u64(workload.seed.wrapping_add(1));
-        let headers = (!workload.headers.is_empty()).then(|| {
-            workload.headers.iter().fold(OwnedHeaders::new(), |headers, header| {
-                let mut value = vec![0; usize::try_from(header.bytes.0).unwrap_or(0)];
-                random.fill(&mut value[..]);
-                headers.insert(Header { key: &header.name, value: Some(&value) })
-            })
-        });
-        Self {
-            values: ValuePool::new(&workload.value_size, workload.value_content, workload.seed),
-            headers,
-            partitioner: Partitioner::new(&workload.partitioning, workload.partitions),
-            random,
-            key: Vec::new(),
-            workload: workload.clone(),
-        }
-    }
-
-    fn is_fast(&self) -> bool {
-        self.workload.arrival.records_per_s().is_none()
-    }
-
-    fn partition(&mut self) -> u32 {
-        self.partitioner.next(&mut self.random)
-    }
-
-    /// The next record for `partition`: key, value, headers, and the bytes of all three.
-    fn record(&mut self, partition: u32) -> (Option<&[u8]>, &[u8], Option<&OwnedHeaders>, u32) {
-        let has_key =
-            self.workload.key.write(partition, self.workload.partitions, &mut self.random, &mut self.key);
-        let value = self.values.value(self.random.random_range(0..self.values.len()));
-        let bytes = value.len() as u64 + self.workload.side_bytes();
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        (has_key.then_some(&self.key[..]), value, self.headers.as_ref(), bytes)
-    }
 }

@@ -141,7 +141,7 @@ impl Measured {
                     self.stages.broker_wait.record(Duration::ZERO, records);
                     counted = records;
                 }
-                corpus.bytes(fresh)
+                corpus.bytes(run.partition, fresh)
             }
             Origin::Ledger(ledger) => {
                 let mut bytes = 0;

@@ -1,4 +1,5 @@
 //! Results for people.
 
+pub mod capture;
 pub mod overhead;
 pub mod text;

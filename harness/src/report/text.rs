@@ -52,6 +52,9 @@ fn head(out: &mut String, result: &RunResult) -> fmt::Result {
         Some(about) => writeln!(out, "{}: {about}", result.scenario)?,
         None => writeln!(out, "{}", result.scenario)?,
     }
+    if let Some(replay) = &result.spec.replay {
+        writeln!(out, "replays {}", replay.display())?;
+    }
     write!(out, "{}, {} cores, Linux {}", machine.cpu, machine.cores, machine.kernel)?;
     if !machine.commit.is_empty() {
         write!(out, ", commit {}", machine.commit)?;

@@ -95,7 +95,7 @@ fn batches(plan: &RunPlan, measured: &Measured) -> Batches {
 
 /// What went wrong beside the audit, and what makes figures doubtful.
 fn remarks(plan: &RunPlan, finished: &Finished, audit: &Verdict) -> Vec<String> {
-    let mut remarks = Vec::new();
+    let mut remarks = plan.scenario.workload.replay.map_or(Vec::new(), |one| one.remarks().to_vec());
     if audit.records_lost > 0 && plan.scenario.source == SourceSpec::Embedded {
         let peak = finished.outstanding_bytes_peak;
         remarks.push(if peak > EMBEDDED_OUTSTANDING_BYTES_MAX + (1 << 20) {

@@ -12,6 +12,8 @@ use rand::rngs::SmallRng;
 use rand_distr::{Distribution, Exp1};
 
 use super::grammar::{Call, LawError};
+use super::recording::Recording;
+use super::scenario::Workload;
 use super::units::{Rate, text_serde};
 
 /// The law of the records' intended send times.
@@ -30,14 +32,43 @@ pub enum Arrival {
         /// Records per burst, at least 1.
         burst: u32,
     },
+    /// As the records of a capture followed each other, by their timestamps, so many times faster.
+    /// Timestamps are whole milliseconds: what shares one is sent at once.
+    Captured(Speed),
+}
+
+/// A factor of time: `x2` is twice as fast, `x0.5` half as fast.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Speed(pub f64);
+
+/// The largest factor, and one over the smallest.
+const SPEED_MAX: f64 = 1e6;
+
+impl FromStr for Speed {
+    type Err = LawError;
+
+    fn from_str(text: &str) -> Result<Self, LawError> {
+        let number = text.trim();
+        match number.strip_prefix('x').unwrap_or(number).parse() {
+            Ok(factor) if (1.0 / SPEED_MAX..=SPEED_MAX).contains(&factor) => Ok(Self(factor)),
+            _ => Err(LawError::new("a factor of time", text, "write x2 or x0.5, up to x1000000")),
+        }
+    }
+}
+
+impl fmt::Display for Speed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "x{}", self.0)
+    }
 }
 
 impl Arrival {
-    /// The mean rate in records per second; `None` where there is no schedule.
+    /// The mean rate in records per second; `None` where there is no schedule, or only the capture
+    /// knows.
     #[must_use]
     pub fn records_per_s(&self) -> Option<f64> {
         match self {
-            Self::Fast => None,
+            Self::Fast | Self::Captured(_) => None,
             Self::Constant(rate) | Self::Poisson(rate) | Self::Bursts { rate, .. } => Some(rate.0),
         }
     }
@@ -50,13 +81,15 @@ impl FromStr for Arrival {
         let mut call = Call::parse(
             text,
             "an arrival law",
-            "write fast, constant(50k/s), poisson(50k/s) or bursts(rate=50k/s, burst=10000)",
+            "write fast, constant(50k/s), poisson(50k/s), bursts(rate=50k/s, burst=10000), or captured or \
+             captured(x2) for a replay",
         )?;
         let law = match call.name {
             "fast" => Self::Fast,
             "constant" => Self::Constant(call.take("rate")?),
             "poisson" => Self::Poisson(call.take("rate")?),
             "bursts" => Self::Bursts { rate: call.take("rate")?, burst: call.take("burst")? },
+            "captured" => Self::Captured(call.take_if_given("speed")?.unwrap_or(Speed(1.0))),
             _ => return Err(call.wrong()),
         };
         match law {
@@ -73,6 +106,7 @@ impl fmt::Display for Arrival {
             Self::Constant(rate) => write!(f, "constant({rate})"),
             Self::Poisson(rate) => write!(f, "poisson({rate})"),
             Self::Bursts { rate, burst } => write!(f, "bursts(rate={rate}, burst={burst})"),
+            Self::Captured(speed) => write!(f, "captured({speed})"),
         }
     }
 }
@@ -92,14 +126,26 @@ enum Law {
     Steps { per_step: u64, step_ns: f64 },
     /// The sum of the gaps so far, in nanoseconds.
     Poisson { mean_ns: f64, at_ns: f64, random: SmallRng },
+    /// Record `n` has the time of the capture's record `n` modulo their number, and so many periods.
+    Captured { recording: &'static Recording, speed: f64 },
 }
 
 impl Schedule {
-    /// The schedule of `arrival`; `None` for [`Arrival::Fast`], which has none.
+    /// The schedule of `workload`; `None` for [`Arrival::Fast`], which has none.
     #[must_use]
-    pub fn new(arrival: &Arrival, seed: u64) -> Option<Self> {
+    pub fn of(workload: &Workload) -> Option<Self> {
+        match (&workload.arrival, workload.replay) {
+            (Arrival::Captured(speed), Some(recording)) => {
+                Some(Self { law: Law::Captured { recording, speed: speed.0 }, records: 0 })
+            }
+            (arrival, _) => Self::new(arrival, workload.seed),
+        }
+    }
+
+    fn new(arrival: &Arrival, seed: u64) -> Option<Self> {
         let law = match arrival {
-            Arrival::Fast => return None,
+            // Times that no capture tells are none.
+            Arrival::Fast | Arrival::Captured(_) => return None,
             Arrival::Constant(rate) => Law::Steps { per_step: 1, step_ns: 1e9 / rate.0 },
             Arrival::Bursts { rate, burst } => {
                 Law::Steps { per_step: u64::from(*burst), step_ns: 1e9 * f64::from(*burst) / rate.0 }
@@ -128,6 +174,12 @@ impl Schedule {
                 let gap: f64 = Exp1.sample(random);
                 *at_ns += gap * *mean_ns;
                 *at_ns
+            }
+            Law::Captured { recording, speed } => {
+                let sendings = recording.sendings();
+                let len = sendings.len() as u64;
+                let within = sendings[usize::try_from(record % len).unwrap_or(0)].at_ms as f64 * 1e6;
+                ((record / len) as f64 * recording.period().as_nanos() as f64 + within) / *speed
             }
         };
         Duration::from_nanos(at_ns.round() as u64)
@@ -185,6 +237,18 @@ mod tests {
             rate().prop_map(Arrival::Poisson),
             (rate(), 1..100_000u32).prop_map(|(rate, burst)| Arrival::Bursts { rate, burst }),
         ]
+    }
+
+    #[test]
+    fn a_captured_arrival_has_a_speed() {
+        assert_eq!("captured".parse(), Ok(Arrival::Captured(Speed(1.0))));
+        for text in ["captured(x2.5)", "captured(2.5)", "captured(speed=x2.5)"] {
+            assert_eq!(text.parse(), Ok(Arrival::Captured(Speed(2.5))), "{text}");
+        }
+        assert_eq!(Arrival::Captured(Speed(0.5)).to_string().parse(), Ok(Arrival::Captured(Speed(0.5))));
+        for text in ["captured(x0)", "captured(x-1)", "captured(xinf)", "captured(2, 3)"] {
+            assert!(text.parse::<Arrival>().unwrap_err().to_string().contains("captured(x2)"), "{text}");
+        }
     }
 
     proptest! {

@@ -1,10 +1,13 @@
-//! What is sent, and when: pure, seeded, the same on every machine.
+//! What is sent, and when: pure, seeded, the same on every machine. Only `recording` reads a file:
+//! the capture that a replay is made of.
 
 pub mod arrival;
+mod filling;
 pub mod function;
 mod grammar;
 pub mod keys;
 pub mod partitions;
+pub mod recording;
 pub mod scenario;
 pub mod spec;
 pub mod units;

@@ -6,6 +6,7 @@ use super::arrival::Arrival;
 use super::function::StubLaw;
 use super::keys::{HeaderLaw, KeyLaw};
 use super::partitions::PartitionLaw;
+use super::recording::Recording;
 use super::values::{Content, SizeLaw};
 
 /// A scenario that can be run: nothing is left open.
@@ -64,6 +65,9 @@ pub struct Workload {
     pub linger: Duration,
     /// Of values, keys and schedule.
     pub seed: u64,
+    /// The records of a capture instead of made ones: sizes, content, keys, headers, partitions and
+    /// partitioning above are then without effect, but for `partitions`, which are the capture's.
+    pub replay: Option<&'static Recording>,
 }
 
 impl Workload {

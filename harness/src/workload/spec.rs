@@ -3,14 +3,17 @@
 //! [`Spec`] is what files and flags say, every part of it optional; the names are the same in
 //! both. [`Spec::resolve`] fills in the defaults and refuses what cannot be run.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pelton::filter::Pattern;
+use pelton::source::replay::Keep;
 
-use super::arrival::Arrival;
+use super::arrival::{Arrival, Speed};
 use super::function::StubLaw;
 use super::keys::{HeaderLaw, KeyLaw};
 use super::partitions::PartitionLaw;
+use super::recording::Recording;
 use super::scenario::{Compression, End, FunctionSpec, MappingSpec, Scenario, SourceSpec, Workload};
 use super::units::{Bytes, Span};
 use super::values::{Content, SizeLaw};
@@ -39,6 +42,12 @@ pub struct Spec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
 
+    /// Replay a capture (see `pelton-harness capture`) instead of making records: with its keys,
+    /// values, headers and partitions, from the beginning again when it ends. A path in a file is
+    /// relative to that file.
+    #[arg(long, value_name = "FILE", help_heading = "Load")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay: Option<PathBuf>,
     /// Stop after so many records.
     #[arg(long, value_name = "N", help_heading = "Load")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,7 +61,8 @@ pub struct Spec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warm_up: Option<Span>,
     /// When records are meant to be sent: fast, constant(50k/s), poisson(50k/s),
-    /// bursts(rate=50k/s, burst=10000) [default: fast].
+    /// bursts(rate=50k/s, burst=10000); in a replay also captured, or captured(x2) for twice as fast
+    /// [default: fast; in a replay through a broker, captured].
     #[arg(long, value_name = "LAW", help_heading = "Load")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arrival: Option<Arrival>,
@@ -61,7 +71,8 @@ pub struct Spec {
     #[arg(long, value_name = "LAW", help_heading = "Load")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value_size: Option<SizeLaw>,
-    /// What values are made of: json or random [default: json].
+    /// What values are made of, in a replay those of which only sizes were captured: json or random
+    /// [default: json].
     #[arg(long, value_name = "KIND", help_heading = "Load")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value_content: Option<Content>,
@@ -192,6 +203,12 @@ pub enum SpecError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A capture that cannot be replayed.
+    #[error("`replay`: {reason}")]
+    Replay {
+        /// Which, and why.
+        reason: String,
+    },
     /// Not TOML, or a name that does not exist.
     #[error("{origin}: {reason}")]
     File {
@@ -231,6 +248,11 @@ impl Spec {
         if self.source.is_some() {
             (base.brokers, base.topic) = (None, None);
         }
+        if self.replay.is_some() {
+            // The capture brings all that with it.
+            (base.value_size, base.value_content, base.key, base.headers) = (None, None, None, None);
+            (base.partitions, base.partitioning, base.arrival) = (None, None, None);
+        }
         if self.records.is_some() || self.duration.is_some() {
             (base.records, base.duration) = (None, None);
         }
@@ -244,7 +266,7 @@ impl Spec {
             ($($field:ident)+) => { Self { $($field: self.$field.or(base.$field)),+ } };
         }
         overlay! {
-            about source brokers topic records duration warm_up arrival value_size value_content key headers
+            about source brokers topic replay records duration warm_up arrival value_size value_content key headers
             partitions partitioning compression linger seed batch_size maximum_batching_window payload_bytes_max
             pollers threads invocation_threads memory_budget filters commit_interval stub endpoint function
         }
@@ -256,7 +278,7 @@ impl Spec {
     /// If settings contradict each other or leave their ranges.
     pub fn resolve(&self) -> Result<Scenario, SpecError> {
         let source = self.resolve_source()?;
-        let workload = self.resolve_workload()?;
+        let workload = self.resolve_workload(&source)?;
         if source == SourceSpec::Memory && workload.arrival != Arrival::Fast {
             return Err(SpecError::Conflict {
                 one: "source = memory",
@@ -310,9 +332,13 @@ impl Spec {
         }
     }
 
-    fn resolve_workload(&self) -> Result<Workload, SpecError> {
-        let partitions =
-            in_range("partitions", self.partitions.unwrap_or(16), 1..=PARTITIONS_MAX, "1 to 10000")?;
+    fn resolve_workload(&self, source: &SourceSpec) -> Result<Workload, SpecError> {
+        let replay = self.resolve_replay()?;
+        let partitions = match replay {
+            None => self.partitions.unwrap_or(16),
+            Some(recording) => u32::try_from(recording.partitions().len()).unwrap_or(u32::MAX),
+        };
+        let partitions = in_range("partitions", partitions, 1..=PARTITIONS_MAX, "1 to 10000")?;
         let key = self.key.unwrap_or_default();
         if key.cardinality().is_some_and(|cardinality| cardinality < u64::from(partitions)) {
             return Err(SpecError::Range {
@@ -322,7 +348,7 @@ impl Spec {
             });
         }
         Ok(Workload {
-            arrival: self.arrival.unwrap_or(Arrival::Fast),
+            arrival: self.resolve_arrival(source, replay)?,
             value_size: self.value_size.unwrap_or(SizeLaw::Fixed(Bytes(1024))),
             value_content: self.value_content.unwrap_or_default(),
             key,
@@ -332,7 +358,52 @@ impl Spec {
             compression: self.compression.unwrap_or_default(),
             linger: self.linger.map_or(Duration::from_millis(5), |span| span.0),
             seed: self.seed.unwrap_or(1),
+            replay,
         })
+    }
+
+    fn resolve_replay(&self) -> Result<Option<&'static Recording>, SpecError> {
+        let Some(path) = &self.replay else { return Ok(None) };
+        let laws = [
+            ("value_size", self.value_size.is_some()),
+            ("key", self.key.is_some()),
+            ("header", self.headers.is_some()),
+            ("partitions", self.partitions.is_some()),
+            ("partitioning", self.partitioning.is_some()),
+        ];
+        let conflict = |other, remedy| SpecError::Conflict { one: "replay", other, remedy };
+        if let Some((other, _)) = laws.into_iter().find(|(_, is_given)| *is_given) {
+            return Err(conflict(other, "the capture's records have their own; leave out one of the two"));
+        }
+        let content = self.value_content.unwrap_or_default();
+        let recording = Recording::load(path, content, self.seed.unwrap_or(1))
+            .map_err(|error| SpecError::Replay { reason: error.to_string() })?;
+        if recording.keep() == Keep::Whole && self.value_content.is_some() {
+            return Err(conflict("value_content", "this capture has the values; leave it out"));
+        }
+        Ok(Some(recording))
+    }
+
+    fn resolve_arrival(
+        &self,
+        source: &SourceSpec,
+        replay: Option<&'static Recording>,
+    ) -> Result<Arrival, SpecError> {
+        let has_times = replay.is_some_and(|recording| !recording.period().is_zero());
+        match self.arrival {
+            Some(arrival @ Arrival::Captured(_)) if !has_times => Err(SpecError::Range {
+                setting: "arrival",
+                found: arrival.to_string(),
+                allowed: if replay.is_none() {
+                    "given together with `replay`, the capture whose times it follows"
+                } else {
+                    "another law: the capture's records all have the same timestamp, or none"
+                },
+            }),
+            Some(arrival) => Ok(arrival),
+            None if has_times && *source != SourceSpec::Memory => Ok(Arrival::Captured(Speed(1.0))),
+            None => Ok(Arrival::Fast),
+        }
     }
 
     fn resolve_mapping(&self, source: &SourceSpec) -> Result<MappingSpec, SpecError> {

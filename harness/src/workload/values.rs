@@ -244,7 +244,7 @@ const WORDS: [&str; 24] = [
 ];
 
 /// Appends exactly `len` bytes that are one JSON document (nothing, if `len` is zero).
-fn write_json<R: Rng>(out: &mut Vec<u8>, len: usize, random: &mut R) {
+pub(super) fn write_json<R: Rng>(out: &mut Vec<u8>, len: usize, random: &mut R) {
     let start = out.len();
     let head = format!(
         r#"{{"id":"{:016x}","customer":{},"amount":{:.2},"note":""#,
