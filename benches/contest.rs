@@ -75,6 +75,9 @@ pub struct Row<'c> {
     pub case: String,
     /// What times are told per: `record`.
     pub unit: &'static str,
+    /// Whether each sample begins with a run that does not count, so that the contestant finds its
+    /// own data in the caches, not the one's before it.
+    pub hot: bool,
     /// In the order in which they are shown.
     pub contestants: Vec<Contestant<'c>>,
     /// In the order in which they are shown.
@@ -94,6 +97,7 @@ impl<'c> Row<'c> {
             group: group.to_owned(),
             case: case.to_string(),
             unit,
+            hot: true,
             contestants: Vec::new(),
             derived: Vec::new(),
             counted: Vec::new(),

@@ -66,7 +66,7 @@ fn parts(front: &mut dyn Front, tier: Tier) {
 
 fn lengths(front: &mut dyn Front, tier: Tier) {
     // So many that a branch predictor cannot learn the lengths, and few enough for the caches.
-    let count = sized(2000, 3);
+    let count = sized(1000, 3);
     let input = |varying| Input::new(Shape { value_bytes: 256, varying, headers: Headers::None }, count);
     let (fixed, varying) = (input(false), input(true));
     let (fixed, varying) = (fixed.records(&[]), varying.records(&[]));

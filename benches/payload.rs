@@ -45,7 +45,8 @@ fn contest(front: &mut dyn Front, cold: bool, shape: Shape) {
     if (cold && value_bytes > 10 << 10) || !front.wants(&group, &size(value_bytes), headline) {
         return;
     }
-    let walk = if cold { (128 << 20) / value_bytes } else { 100.min((4 << 20) / (value_bytes * 3 / 2)) };
+    // What is hot fits into a core's caches with its output.
+    let walk = if cold { (128 << 20) / value_bytes } else { ((256 << 10) / value_bytes).clamp(2, 100) };
     let input = Input::new(shape, sized(walk, 5));
     let headers = input.headers();
     let records = input.records(&headers);
@@ -53,6 +54,7 @@ fn contest(front: &mut dyn Front, cold: bool, shape: Shape) {
     let batches: Vec<_> =
         records.chunks(((4 << 20) / (value_bytes * 3 / 2 + 700)).clamp(1, 10_000)).collect();
     let mut row = Row::new(&group, size(value_bytes), "record", records.len(), crate::value_bytes(&records));
+    row.hot = !cold;
 
     let all_tiers = !front.brief() || (group == "payload/hot/no-headers/fixed");
     let tiers: Vec<Tier> = Tier::available().filter(|tier| all_tiers || *tier == Tier::best()).collect();

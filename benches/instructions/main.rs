@@ -150,9 +150,8 @@ fn in_order(counts: Vec<Count>, kept: Vec<Count>) -> Vec<Count> {
     all.sort_by_key(|count| {
         let mut parts: Vec<String> = count.name.split('/').map(str::to_owned).collect();
         for part in &mut parts {
-            if let Ok(number) = part.parse::<u64>() {
-                *part = format!("{number:08}");
-            }
+            let digits = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+            part.insert_str(0, &"0".repeat(8_usize.saturating_sub(digits)));
         }
         parts
     });
@@ -211,13 +210,16 @@ fn print_table(counts: &[Count]) {
     println!();
 }
 
+/// So many cases that the baseline does not have are named.
+const NEW_SHOWN_MAX: usize = 10;
+
 fn report(
     verdicts: &BTreeMap<String, Verdict>,
     committed: &Baseline,
     rustc: &str,
     wanted: &Wanted,
 ) -> ExitCode {
-    let (mut bad, mut compared, mut not_counted) = (0, 0, Vec::new());
+    let (mut bad, mut compared, mut new, mut not_counted) = (0, 0, 0, Vec::new());
     for (name, verdict) in verdicts {
         compared += 1;
         match verdict {
@@ -225,7 +227,12 @@ fn report(
             Verdict::Differs { was, is, percent } => {
                 println!("{name}: {was:.2} instructions in the baseline, {is:.2} now ({percent:+.1} %)");
             }
-            Verdict::New => println!("{name}: not in the baseline"),
+            Verdict::New => {
+                new += 1;
+                if new <= NEW_SHOWN_MAX {
+                    println!("{name}: not in the baseline");
+                }
+            }
             Verdict::Gone => println!("{name}: in the baseline, but there is no such case any more"),
             Verdict::NotCounted => {
                 compared -= 1;
@@ -236,6 +243,9 @@ fn report(
             }
         }
         bad += 1;
+    }
+    if new > NEW_SHOWN_MAX {
+        println!("... and {} more that are not in the baseline", new - NEW_SHOWN_MAX);
     }
     if !not_counted.is_empty() {
         println!(
