@@ -61,7 +61,7 @@ fn scattered(payload: &Payload) -> Vec<(Vec<u8>, Vec<Vec<u8>>)> {
     let mut partitions: Vec<(Vec<u8>, Vec<Vec<u8>>)> = Vec::new();
     for entry in payload.entries() {
         let mut event = Vec::new();
-        payload.batch().part([entry.position..entry.position + 1]).write_to(&mut event);
+        payload.batch().part(std::iter::once(entry.position..entry.position + 1)).write_to(&mut event);
         let event = &event[head_len(&event)..event.len() - "]}}".len()];
         let key_len = event.iter().position(|byte| *byte == b'[').map_or(0, |at| at + 1);
         let (key, record) = event.split_at(key_len);

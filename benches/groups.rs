@@ -28,7 +28,7 @@ impl Front for Groups {
             group.throughput(Throughput::Elements((contestant.units as u64).max(1)));
             let name = format!("{}/{}", contestant.role, contestant.name);
             group.bench_function(BenchmarkId::new(name, &row.case), |bencher| {
-                bencher.iter(&mut contestant.run)
+                bencher.iter(&mut contestant.run);
             });
         }
         group.finish();
