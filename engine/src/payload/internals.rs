@@ -4,7 +4,6 @@
 #[cfg(target_arch = "x86_64")]
 use super::base64::{avx2::Avx2, avx512::Avx512};
 use super::base64::{base64_len, portable::Portable};
-use super::headers::header_len_max;
 use super::kernel::{Kernel, SPILL_BYTES};
 use super::tier::Tier;
 use crate::record::Header;
@@ -88,7 +87,9 @@ pub fn headers(tier: Tier, records: &[&[Header<'_>]], out: &mut [u8]) -> usize {
 /// How long [`headers`]' output must be.
 #[must_use]
 pub fn headers_out_bytes(records: &[&[Header<'_>]]) -> usize {
-    let of_record = |headers: &&[Header<'_>]| headers.iter().map(header_len_max).sum::<usize>() + "]}".len();
+    let of_record = |headers: &&[Header<'_>]| {
+        headers.iter().map(super::headers::header_len_max).sum::<usize>() + "]}".len()
+    };
     records.iter().map(of_record).sum::<usize>() + SPILL_BYTES
 }
 
