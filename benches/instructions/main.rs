@@ -2,7 +2,8 @@
 //!
 //! `cargo bench -p pelton-benches --bench instructions -- [--check|--update] [--stepper] [WORD...]`;
 //! words select cases that contain all of them. `--check` fails where a count differs from the
-//! baseline, `--update` writes it, `--stepper` counts everything without valgrind.
+//! baseline, `--update` writes it, `--stepper` counts everything without valgrind (which differs a little
+//! where the C library copies: under valgrind it chooses other routines).
 
 use pelton::payload::Tier;
 use pelton_benches::in_full;

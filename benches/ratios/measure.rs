@@ -22,7 +22,7 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// A few minutes for the headline rows.
+    /// A minute for the headline rows.
     pub const QUICK: Self = Self {
         sample: Duration::from_micros(100),
         row: Duration::from_millis(800),
@@ -33,7 +33,7 @@ impl Effort {
     pub const FULL: Self = Self {
         sample: Duration::from_micros(200),
         row: Duration::from_millis(2500),
-        rounds_min: 15,
+        rounds_min: 9,
         rounds_max: 501,
     };
     /// Each contestant once.
