@@ -1,15 +1,14 @@
 //! What it costs to know the first offset that is not done.
 //!
-//! Each group replays one schedule of taken and done ranges: through ours, through the floor (a
+//! Each row replays one schedule of taken and done ranges: through ours, through the floor (a
 //! pass over the same schedule that only keeps the largest offset, which is fast and wrong), and
 //! through what one would write first (a set of undone offsets). Per record.
 
-use std::collections::BTreeSet;
-use std::hint::black_box;
-
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use crate::contest::{Front, Role, Row};
 use pelton::commit::Watermark;
 use pelton::ids::Offset;
+use std::collections::BTreeSet;
+use std::hint::black_box;
 
 const RECORDS: i64 = 10_000;
 
@@ -75,33 +74,27 @@ fn set_of_offsets(undone: &mut BTreeSet<i64>, steps: &[Step]) -> Offset {
     Offset(undone.first().copied().unwrap_or(position))
 }
 
-fn watermark(criterion: &mut Criterion) {
+pub(crate) fn contests(front: &mut dyn Front) {
     let schedules = [
         // One batch in flight and the next one filling, as a poller does it.
-        ("in_order", schedule(100, 0, 2, |place| place)),
+        ("in order, batches of 100", schedule(100, 0, 2, |place| place)),
         // 64 in flight, done in a scattered order: 37 and 64 have no common divisor.
-        ("out_of_order", schedule(10, 0, 64, |place| place * 37 % 64)),
+        ("64 out of order, batches of 10", schedule(10, 0, 64, |place| place * 37 % 64)),
         // A compacted log: every record stands alone, and none merges.
-        ("gaps", schedule(1, 1, 1_000, |place| place)),
-        ("gaps_backwards", schedule(1, 1, 1_000, |place| 1_000 - place)),
+        ("gaps, batches of 1", schedule(1, 1, 1_000, |place| place)),
+        ("gaps backwards, batches of 1", schedule(1, 1, 1_000, |place| 1_000 - place)),
     ];
-    for (name, steps) in schedules {
+    for (at, (case, steps)) in schedules.iter().enumerate() {
+        if !front.wants("watermark", case, at < 2) {
+            continue;
+        }
+        let end = floor(steps);
+        let mut row = Row::new("watermark", case, "record", RECORDS as usize, 0);
         let mut machine = Watermark::new(Offset(0));
+        row.contestant(Role::Pelton, "watermark", &end, move || ours(&mut machine, black_box(steps)));
+        row.contestant(Role::Floor, "largest offset", &end, || floor(black_box(steps)));
         let mut set = BTreeSet::new();
-        let end = floor(&steps);
-        assert_eq!(ours(&mut machine, &steps), end);
-        assert_eq!(set_of_offsets(&mut set, &steps), end);
-
-        let mut group = criterion.benchmark_group(format!("watermark/{name}"));
-        group.throughput(Throughput::Elements(RECORDS.unsigned_abs()));
-        group.bench_function("floor/largest_offset", |b| b.iter(|| floor(black_box(&steps))));
-        group.bench_function("pelton", |b| b.iter(|| ours(&mut machine, black_box(&steps))));
-        group.bench_function("peer/set_of_offsets", |b| {
-            b.iter(|| set_of_offsets(&mut set, black_box(&steps)));
-        });
-        group.finish();
+        row.contestant(Role::Peer, "BTreeSet", &end, move || set_of_offsets(&mut set, black_box(steps)));
+        front.row(row);
     }
 }
-
-criterion_group!(benches, watermark);
-criterion_main!(benches);

@@ -6,6 +6,7 @@ use super::base64::{avx2::Avx2, avx512::Avx512, sse41::Sse41};
 use super::base64::{base64_len, groups_of, portable::Portable, scalar::Scalar};
 use super::kernel::{Kernel, SPILL_BYTES};
 use super::tier::Tier;
+use crate::record::Header;
 
 /// Writes the base64 of all `values`, one behind the other, and returns how long it is.
 ///
@@ -67,6 +68,53 @@ unsafe fn all<K: Kernel>(values: &[&[u8]], start: *mut u8) -> usize {
     for value in values {
         // SAFETY: the caller promises room for all texts, and the CPU's features.
         at = unsafe { K::base64(value, groups_of(value), at) };
+    }
+    at.addr() - start.addr()
+}
+
+/// Writes every record's headers and what ends the record (`…]}`), one behind the other, and returns
+/// how long that is.
+///
+/// # Panics
+/// If this machine does not run `tier`, or `out` has not [`headers_out_bytes`].
+pub fn headers(tier: Tier, records: &[&[Header<'_>]], out: &mut [u8]) -> usize {
+    assert!(Tier::available().any(|runs| runs == tier), "this machine does not run {tier}");
+    assert!(out.len() >= headers_out_bytes(records), "the output has room for all headers and the spill");
+    let room = out.len() - SPILL_BYTES;
+    let start = out.as_mut_ptr();
+    match tier {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: both conditions were just checked.
+        Tier::Avx512 => unsafe { all_headers::<Avx512>(records, start, room) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: both conditions were just checked.
+        Tier::Avx2 => unsafe { all_headers::<Avx2>(records, start, room) },
+        // SAFETY: the room was just checked; the portable tier asks for no features.
+        Tier::Portable => unsafe { all_headers::<Portable>(records, start, room) },
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => unreachable!("only x86-64 runs this tier"),
+    }
+}
+
+/// How long [`headers`]' output must be.
+#[must_use]
+pub fn headers_out_bytes(records: &[&[Header<'_>]]) -> usize {
+    // No less than what the kernels ask for, who do not look at the bytes.
+    let of_header = |header: &Header<'_>| {
+        r#"{"":[]},"#.len() + 6 * header.name.len() + 5 * header.value.map_or(0, <[u8]>::len)
+    };
+    let of_record = |headers: &&[Header<'_>]| headers.iter().map(of_header).sum::<usize>() + "]}".len();
+    records.iter().map(of_record).sum::<usize>() + SPILL_BYTES
+}
+
+#[inline(always)]
+unsafe fn all_headers<K: Kernel>(records: &[&[Header<'_>]], start: *mut u8, room: usize) -> usize {
+    let mut at = start;
+    for headers in records {
+        let left = room - (at.addr() - start.addr());
+        // SAFETY: the caller promises room for the bounds of all headers, and the CPU's features.
+        let end = unsafe { K::headers(headers.iter().copied(), at, left, false) };
+        at = end.expect("there is room for the bounds of all headers").as_ptr();
     }
     at.addr() - start.addr()
 }
