@@ -188,9 +188,11 @@ pub const ALL: &[Contests] = &[
     crate::integers::contests,
     crate::envelope::contests,
     crate::gather::contests,
+    crate::filter::contests,
     crate::policy::contests,
     crate::watermark::contests,
     crate::handover::contests,
+    crate::response::contests,
 ];
 
 /// `64 B`, `10 KiB`.

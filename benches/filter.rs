@@ -1,23 +1,23 @@
 //! Whether a record is delivered, per record.
 //!
 //! JSON orders of about 466 bytes and 1 KiB, all different, three conditions, about 3 % match; and
-//! lines of text. `floor/memmem` looks for one of the texts that a match must hold and does nothing
-//! else, `floor/memcpy` copies the values; neither knows whether a value is JSON, which a filter
-//! must: what is not JSON is delivered. `peer/serde_json` makes a tree of each value, which is what
-//! one writes first; `peer/simd-json` makes a tape in buffers that are used again, which is what one
+//! lines of text. `memmem` looks for one of the texts that a match must hold and does nothing
+//! else, `memcpy` copies the values; neither knows whether a value is JSON, which a filter
+//! must: what is not JSON is delivered. `serde_json` makes a tree of each value, which is what
+//! one writes first; `simd-json tape` makes a tape in buffers that are used again, which is what one
 //! writes when that is too slow. All give the same answers.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use crate::contest::{Front, Role, Row};
+use crate::sized;
 use memchr::memmem;
 use pelton::filter::json::is_json;
 use pelton::filter::{Filters, Matcher};
 use pelton::ids::{Offset, Partition, Topic};
 use pelton::record::{RecordRef, TimestampType};
-use pelton_benches::sized;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use simd_json::prelude::ValueAsScalar as _;
@@ -111,49 +111,53 @@ impl Tapes {
     }
 }
 
-fn json(criterion: &mut Criterion) {
-    for (name, bytes) in [("466B", 466), ("1KiB", 1024)] {
-        let mut rng = SmallRng::seed_from_u64(7);
-        // A few less than the last item makes it.
-        let values: Vec<Vec<u8>> =
-            (0..sized(20_000, 400)).map(|_| order(&mut rng, bytes - 25).into_bytes()).collect();
-        let mean = values.iter().map(Vec::len).sum::<usize>() / values.len();
-        assert!(mean.abs_diff(bytes) < 20, "values are of {mean} bytes");
-        let topic = Topic::new("orders");
-        let mut matcher = Matcher::new(Arc::new(Filters::parse(&[PATTERN]).expect("a pattern")));
-        let mut tapes = Tapes { buffers: simd_json::Buffers::new(1024), copy: Vec::new(), tape: None };
-        let expected = serde_json(&values);
-        assert!((values.len() / 100..values.len() / 20).contains(&expected), "{expected} match");
-        assert_eq!(pelton(&mut matcher, &topic, &values), expected);
-        assert_eq!(tapes.count(&values), expected);
-        assert!(values.iter().all(|value| std::str::from_utf8(value).is_ok_and(is_json)));
-
-        let mut group = criterion.benchmark_group(format!("filter/json/{name}"));
-        group.throughput(Throughput::Elements(values.len() as u64));
-        let mut out = vec![0; 2 * bytes];
-        group.bench_function("floor/memcpy", |bencher| {
-            bencher.iter(|| {
-                values.iter().for_each(|value| out[..value.len()].copy_from_slice(black_box(value)))
-            });
-        });
-        let needle = memmem::Finder::new("\"shipped\"");
-        group.bench_function("floor/memmem", |bencher| {
-            bencher.iter(|| values.iter().filter(|value| needle.find(black_box(value)).is_some()).count());
-        });
-        group.bench_function("pelton", |bencher| {
-            bencher.iter(|| pelton(&mut matcher, &topic, black_box(&values)));
-        });
-        group.bench_function("pelton/is-json-only", |bencher| {
-            let is_json = |value: &&Vec<u8>| std::str::from_utf8(value).is_ok_and(is_json);
-            bencher.iter(|| black_box(&values).iter().filter(is_json).count());
-        });
-        group.bench_function("peer/simd-json", |bencher| bencher.iter(|| tapes.count(black_box(&values))));
-        group.bench_function("peer/serde_json", |bencher| bencher.iter(|| serde_json(black_box(&values))));
-        group.finish();
+pub(crate) fn contests(front: &mut dyn Front) {
+    for (case, bytes, headline) in [("466 B JSON", 466, true), ("1 KiB JSON", 1024, false)] {
+        if front.wants("filter", case, headline) {
+            json(front, case, bytes);
+        }
+    }
+    if front.wants("filter", "lines of text", false) {
+        plain(front);
     }
 }
 
-fn plain(criterion: &mut Criterion) {
+fn json(front: &mut dyn Front, case: &str, bytes: usize) {
+    let mut rng = SmallRng::seed_from_u64(7);
+    // A few less than the last item makes it.
+    let values: Vec<Vec<u8>> =
+        (0..sized(20_000, 400)).map(|_| order(&mut rng, bytes - 25).into_bytes()).collect();
+    let values = &values;
+    let total = values.iter().map(Vec::len).sum::<usize>();
+    let mean = total / values.len();
+    assert!(mean.abs_diff(bytes) < 20, "values are of {mean} bytes");
+    let topic = Topic::new("orders");
+    let mut matcher = Matcher::new(Arc::new(Filters::parse(&[PATTERN]).expect("a pattern")));
+    let mut tapes = Tapes { buffers: simd_json::Buffers::new(1024), copy: Vec::new(), tape: None };
+    let expected = serde_json(values);
+    assert!((values.len() / 100..values.len() / 20).contains(&expected), "{expected} match");
+
+    let mut row = Row::new("filter", case, "record", values.len(), total);
+    row.contestant(Role::Pelton, "matcher", &expected, || pelton(&mut matcher, &topic, black_box(values)));
+    row.contestant(Role::Pelton, "is it JSON", &values.len(), || {
+        let is_json = |value: &&Vec<u8>| std::str::from_utf8(value).is_ok_and(is_json);
+        black_box(values).iter().filter(is_json).count()
+    });
+    let mut out = vec![0; 2 * bytes];
+    row.contestant(Role::Floor, "memcpy", &(), move || {
+        values.iter().for_each(|value| out[..value.len()].copy_from_slice(black_box(value)));
+    });
+    let needle = memmem::Finder::new("\"shipped\"");
+    let found = values.iter().filter(|value| needle.find(value).is_some()).count();
+    row.contestant(Role::Floor, "memmem", &found, move || {
+        values.iter().filter(|value| needle.find(black_box(value)).is_some()).count()
+    });
+    row.contestant(Role::Peer, "simd-json tape", &expected, || tapes.count(black_box(values)));
+    row.contestant(Role::Peer, "serde_json", &expected, || serde_json(black_box(values)));
+    front.row(row);
+}
+
+fn plain(front: &mut dyn Front) {
     let mut rng = SmallRng::seed_from_u64(7);
     let levels = ["INFO ", "DEBUG", "WARN ", "ERROR"];
     let mut line = || {
@@ -165,6 +169,7 @@ fn plain(criterion: &mut Criterion) {
         )
     };
     let values: Vec<Vec<u8>> = (0..sized(20_000, 400)).map(|_| line().into_bytes()).collect();
+    let values = &values;
     let topic = Topic::new("logs");
     let filters = Filters::parse(&[r#"{"value":[{"prefix":"ERROR"}]}"#]).expect("a pattern");
     let mut matcher = Matcher::new(Arc::new(filters));
@@ -175,21 +180,13 @@ fn plain(criterion: &mut Criterion) {
     };
     let expected = values.iter().filter(peer).count();
     assert!(expected > 0 && expected < values.len());
-    assert_eq!(pelton(&mut matcher, &topic, &values), expected);
 
-    let mut group = criterion.benchmark_group("filter/plain");
-    group.throughput(Throughput::Elements(values.len() as u64));
-    group.bench_function("floor/prefix", |bencher| {
-        bencher.iter(|| black_box(&values).iter().filter(|value| value.starts_with(b"ERROR")).count());
+    let total = values.iter().map(Vec::len).sum::<usize>();
+    let mut row = Row::new("filter", "lines of text", "record", values.len(), total);
+    row.contestant(Role::Pelton, "matcher", &expected, || pelton(&mut matcher, &topic, black_box(values)));
+    row.contestant(Role::Floor, "prefix", &expected, || {
+        black_box(values).iter().filter(|value| value.starts_with(b"ERROR")).count()
     });
-    group.bench_function("pelton", |bencher| {
-        bencher.iter(|| pelton(&mut matcher, &topic, black_box(&values)));
-    });
-    group.bench_function("peer/serde_json", |bencher| {
-        bencher.iter(|| black_box(&values).iter().filter(peer).count());
-    });
-    group.finish();
+    row.contestant(Role::Peer, "serde_json", &expected, || black_box(values).iter().filter(peer).count());
+    front.row(row);
 }
-
-criterion_group!(benches, json, plain);
-criterion_main!(benches);

@@ -6,6 +6,7 @@ mod base64;
 pub mod contest;
 mod costs;
 mod envelope;
+mod filter;
 mod fixtures;
 mod gather;
 mod handover;
@@ -15,6 +16,7 @@ mod integers;
 mod payload;
 mod policy;
 pub mod ratios;
+mod response;
 pub mod usage;
 mod watermark;
 

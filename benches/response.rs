@@ -1,16 +1,16 @@
 //! What a function's response says about single records (`batchItemFailures`), per response.
 //!
-//! `floor/memcpy` copies the response, `floor/utf8` checks that it is text. `peer/serde_json-typed`
-//! is what one writes first, `peer/serde_json` the same over a tree, `peer/simd-json` over a tape in
-//! buffers that are used again. All give the same positions.
+//! The floors copy the response, and check that it is text. `serde_json typed` is what one writes
+//! first, `serde_json` the same over a tree, `simd-json tape` over a tape in buffers that are used
+//! again. All give the same positions.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use crate::contest::{Front, Role, Row};
+use crate::in_full;
 use pelton::deliver::response::{Report, parse};
 use pelton::ids::Offset;
-use pelton_benches::in_full;
 use serde::Deserialize;
 use simd_json::prelude::ValueAsScalar as _;
 
@@ -102,45 +102,41 @@ impl Tapes {
     }
 }
 
-fn responses(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("response");
+pub(crate) fn contests(front: &mut dyn Front) {
     let sizes: &[usize] = if in_full() { &[0, 1, 100, 10_000] } else { &[0, 1, 10] };
     for &failures in sizes {
-        let text = response(failures);
-        let response = text.as_bytes();
-        let expected: Vec<u32> = (0..failures as u32).map(|at| 2 * at).collect();
-        let mut failed = Vec::new();
-        let mut tapes = Tapes { buffers: simd_json::Buffers::new(1024), copy: Vec::new(), tape: None };
-        let report = if failures == 0 { Report::Complete } else { Report::Partial };
-        assert_eq!(parse(response, find, &mut failed), Ok(report));
-        assert_eq!(failed, expected);
-        assert!(typed(response, &mut failed).is_some() && failed == expected);
-        assert!(tree(response, &mut failed).is_some() && failed == expected);
-        assert!(tapes.read(response, &mut failed).is_some() && failed == expected);
-
-        group.throughput(Throughput::Bytes(response.len() as u64));
-        let mut out = vec![0; response.len()];
-        group.bench_function(BenchmarkId::new("floor/memcpy", failures), |bencher| {
-            bencher.iter(|| out.copy_from_slice(black_box(response)));
-        });
-        group.bench_function(BenchmarkId::new("floor/utf8", failures), |bencher| {
-            bencher.iter(|| std::str::from_utf8(black_box(response)).is_ok());
-        });
-        group.bench_function(BenchmarkId::new("pelton", failures), |bencher| {
-            bencher.iter(|| parse(black_box(response), find, &mut failed));
-        });
-        group.bench_function(BenchmarkId::new("peer/simd-json", failures), |bencher| {
-            bencher.iter(|| tapes.read(black_box(response), &mut failed));
-        });
-        group.bench_function(BenchmarkId::new("peer/serde_json-typed", failures), |bencher| {
-            bencher.iter(|| typed(black_box(response), &mut failed));
-        });
-        group.bench_function(BenchmarkId::new("peer/serde_json", failures), |bencher| {
-            bencher.iter(|| tree(black_box(response), &mut failed));
-        });
+        let case = format!("{failures} failures");
+        if front.wants("response", &case, failures <= 100) {
+            row(front, &case, failures);
+        }
     }
-    group.finish();
 }
 
-criterion_group!(benches, responses);
-criterion_main!(benches);
+fn row(front: &mut dyn Front, case: &str, failures: usize) {
+    let text = response(failures);
+    let response = text.as_bytes();
+    let expected: Vec<u32> = (0..failures as u32).map(|at| 2 * at).collect();
+    let report = if failures == 0 { Report::Complete } else { Report::Partial };
+    let mut lists: [Vec<u32>; 4] = Default::default();
+    let [ours, taped, typed_list, tree_list] = &mut lists;
+    let mut tapes = Tapes { buffers: simd_json::Buffers::new(1024), copy: Vec::new(), tape: None };
+    let mut out = vec![0; response.len()];
+
+    let mut row = Row::new("response", case, "response", 1, response.len());
+    row.contestant(Role::Pelton, "parse", &(Ok(report), failures), move || {
+        (parse(black_box(response), find, ours), ours.len())
+    });
+    row.contestant(Role::Floor, "memcpy", &(), move || out.copy_from_slice(black_box(response)));
+    row.contestant(Role::Floor, "utf8", &true, || std::str::from_utf8(black_box(response)).is_ok());
+    row.contestant(Role::Peer, "simd-json tape", &Some(failures), move || {
+        tapes.read(black_box(response), taped).map(|()| taped.len())
+    });
+    row.contestant(Role::Peer, "serde_json typed", &Some(failures), move || {
+        typed(black_box(response), typed_list).map(|()| typed_list.len())
+    });
+    row.contestant(Role::Peer, "serde_json", &Some(failures), move || {
+        tree(black_box(response), tree_list).map(|()| tree_list.len())
+    });
+    front.row(row);
+    assert!(lists.iter().all(|list| *list == expected), "all name the same records");
+}

@@ -89,10 +89,13 @@ pub fn headers(tier: Tier, records: &[&[Header<'_>]], out: &mut [u8]) -> usize {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: both conditions were just checked.
         Tier::Avx2 => unsafe { all_headers::<Avx2>(records, start, room) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: both conditions were just checked.
+        Tier::Sse41 => unsafe { all_headers::<Sse41>(records, start, room) },
+        // SAFETY: the room was just checked; the scalar tier asks for no features.
+        Tier::Scalar => unsafe { all_headers::<Scalar>(records, start, room) },
         // SAFETY: the room was just checked; the portable tier asks for no features.
-        Tier::Portable => unsafe { all_headers::<Portable>(records, start, room) },
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => unreachable!("only x86-64 runs this tier"),
+        _ => unsafe { all_headers::<Portable>(records, start, room) },
     }
 }
 

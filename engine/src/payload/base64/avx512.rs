@@ -145,7 +145,7 @@ impl Long {
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     #[inline]
     unsafe fn block(self, at: usize) {
-        debug_assert!(at % 3 == 0 && at + 64 <= self.bytes);
+        debug_assert!(at.is_multiple_of(3) && at + 64 <= self.bytes);
         // SAFETY: the caller's promise.
         let bytes = unsafe { _mm512_loadu_si512(self.from.add(at).cast()) };
         let text = characters(_mm512_permutexvar_epi8(SPREAD.load(), bytes));

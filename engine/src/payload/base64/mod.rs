@@ -74,7 +74,7 @@ fn own_ahead(dst: *mut u8) {
     // SAFETY: a hint, which no address makes fault and which changes no memory. Every CPU with AVX2
     // has the instruction, if only as one that does nothing.
     unsafe {
-        std::arch::asm!("prefetchw [{0} + {1}]", in(reg) dst, const AHEAD_BYTES,
+        std::arch::asm!("prefetchw [{0} + {1}]", in(reg) dst.addr(), const AHEAD_BYTES,
             options(nomem, nostack, preserves_flags));
     }
 }
@@ -95,6 +95,7 @@ unsafe fn put_framed(digits: __m128i, frame: &DigitFrame, at: [*mut u8; 2]) {
     let framed = _mm_or_si128(_mm_and_si128(digits, mask), lead);
     // SAFETY: the caller's promise.
     unsafe { _mm_storel_epi64(at[0].cast(), framed) };
+    let framed = _mm_castsi128_pd(framed);
     // SAFETY: the caller's promise; the store needs no alignment.
-    unsafe { _mm_storeh_pd(at[1].cast(), _mm_castsi128_pd(framed)) };
+    unsafe { _mm_storeh_pd(at[1].cast(), framed) };
 }
