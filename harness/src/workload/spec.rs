@@ -249,7 +249,8 @@ impl Spec {
             (base.brokers, base.topic) = (None, None);
         }
         if self.replay.is_some() {
-            // The capture brings all that with it.
+            // The capture brings all that with it, and what the scenario says of its load is wrong.
+            base.about = None;
             (base.value_size, base.value_content, base.key, base.headers) = (None, None, None, None);
             (base.partitions, base.partitioning, base.arrival) = (None, None, None);
         }
@@ -487,6 +488,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::workload::recording::samples::capture;
 
     fn spec(text: &str) -> Spec {
         Spec::from_toml(text, "test").unwrap()
@@ -524,10 +526,34 @@ mod tests {
             ("threads = 4\npollers = 2", "threads"),
             ("key = \"fixed(4)\"", "partition"),
             ("payload_bytes_max = \"7MiB\"", "6291455B"),
+            ("arrival = \"captured(x2)\"", "together with `replay`"),
+            ("replay = \"a.capture\"\npartitions = 3", "have their own"),
+            ("replay = \"/nowhere/a.capture\"", "pelton-harness capture"),
         ] {
             let error = spec(text).resolve().unwrap_err().to_string();
             assert!(error.contains(word), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_replay_brings_its_partitions_and_its_times_and_replaces_the_laws_below_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.capture");
+        let records = [(4, 0, 1_000, "a"), (2, 0, 1_010, "b"), (4, 1, 1_020, "c")];
+        std::fs::write(&path, capture(&records, Keep::Whole)).unwrap();
+        let laws = "arrival = \"poisson(1k/s)\"\nvalue_size = 100\nkey = \"fixed(9)\"\npartitions = 9";
+        let file = spec(&format!("about = \"made\"\nheaders = [\"a:1B\"]\n{laws}"));
+        let replay = Spec { replay: Some(path.clone()), ..Spec::default() };
+        let over = replay.clone().over(file);
+        assert_eq!(over.about, None);
+        let workload = over.resolve().unwrap().workload;
+        assert_eq!((workload.partitions, workload.arrival), (2, Arrival::Captured(Speed(1.0))));
+        assert_eq!(workload.replay.map(Recording::path), Some(path.as_path()));
+        let fast = Spec { source: Some(BuiltIn::Memory), ..replay.clone() };
+        assert_eq!(fast.resolve().unwrap().workload.arrival, Arrival::Fast);
+        // Content is for those captures that have none.
+        let error = Spec { value_content: Some(Content::Json), ..replay }.resolve().unwrap_err().to_string();
+        assert!(error.contains("leave it out"), "{error}");
     }
 
     #[test]
