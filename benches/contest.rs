@@ -106,11 +106,12 @@ impl<'c> Row<'c> {
         }
     }
 
-    /// Adds a contestant and runs it once.
+    /// Adds a contestant and runs it once. Every run is checked: what is expected should be cheap to
+    /// compare.
     ///
     /// # Panics
     /// If the run does not come to `expected`.
-    pub fn contestant<T: PartialEq + Debug>(
+    pub fn contestant<T: PartialEq + Debug + Clone + 'c>(
         &mut self,
         role: Role,
         name: impl fmt::Display,
@@ -125,7 +126,7 @@ impl<'c> Row<'c> {
     ///
     /// # Panics
     /// If the run does not come to `expected`.
-    pub fn part<T: PartialEq + Debug>(
+    pub fn part<T: PartialEq + Debug + Clone + 'c>(
         &mut self,
         role: Role,
         name: impl fmt::Display,
@@ -133,20 +134,19 @@ impl<'c> Row<'c> {
         expected: &T,
         mut run: impl FnMut() -> T + 'c,
     ) {
-        let name = name.to_string();
-        let answer = run();
-        assert!(
-            answer == *expected,
-            "{}/{}/{role}/{name}: {answer:?}, not {expected:?}",
-            self.group,
-            self.case
-        );
+        let (name, expected) = (name.to_string(), expected.clone());
+        let id = format!("{}/{}/{role}/{name}", self.group, self.case);
+        let mut checked = move || {
+            let answer = black_box(run());
+            assert!(answer == expected, "{id}: {answer:?}, not {expected:?}");
+        };
+        checked();
         self.contestants.push(Contestant {
             role,
             name,
             units: self.units * part,
             bytes: (self.bytes as f64 * part) as usize,
-            run: Box::new(move || drop(black_box(run()))),
+            run: Box::new(checked),
         });
     }
 

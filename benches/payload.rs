@@ -51,9 +51,10 @@ fn contest(front: &mut dyn Front, cold: bool, shape: Shape) {
     let headers = input.headers();
     let records = input.records(&headers);
     // The output of a batch stays below the limit, and its records below a batch's greatest size.
-    let batches: Vec<_> =
-        records.chunks(((4 << 20) / (value_bytes * 3 / 2 + 700)).clamp(1, 10_000)).collect();
-    let mut row = Row::new(&group, size(value_bytes), "record", records.len(), crate::value_bytes(&records));
+    let count = ((4 << 20) / (value_bytes * 3 / 2 + 700)).clamp(1, 10_000).min(records.len());
+    let batches: Vec<_> = records.chunks_exact(count).collect();
+    let bytes = crate::value_bytes(&records) / batches.len();
+    let mut row = Row::new(&group, size(value_bytes), "record", count, bytes);
     row.hot = !cold;
 
     let all_tiers = !front.brief() || (group == "payload/hot/no-headers/fixed");
@@ -62,49 +63,72 @@ fn contest(front: &mut dyn Front, cold: bool, shape: Shape) {
     front.row(row);
 }
 
+/// Whose turn it is among the batches. A contestant does one batch in a run and goes on to the next;
+/// contestants start far from each other, so that none finds what another left in the caches.
+struct Turns {
+    next: usize,
+    of: usize,
+}
+
+impl Turns {
+    fn new(contestant: usize, of: usize) -> Self {
+        Self { next: contestant * of / CONTESTANTS, of }
+    }
+
+    fn next(&mut self) -> usize {
+        let turn = self.next % self.of;
+        self.next += 1;
+        turn
+    }
+}
+
+/// The most contestants in a row: five tiers, floor, yardstick, peer.
+const CONTESTANTS: usize = 8;
+
 /// Adds ours on `tiers`, the floor, the yardstick and the peer, which does one of `peer_parts` parts.
+/// All batches have as many records.
 fn references<'c>(row: &mut Row<'c>, batches: &[&'c [RecordRef<'c>]], tiers: &[Tier], peer_parts: usize) {
-    let largest = batches.iter().map(|batch| batch.len()).max().unwrap_or(0);
+    let (of, count) = (batches.len(), batches[0].len());
     let event = serde_json_event(batches[0]);
-    let sizes: Vec<usize> = {
-        let mut writer = Writer::new(Tier::Portable, largest);
-        batches.iter().map(|batch| writer.write(batch, batch.len()).1).collect()
-    };
-    let bytes: usize = sizes.iter().sum();
+    let mut sizer = Writer::new(Tier::Portable, count);
+    let sizes: Vec<usize> = batches.iter().map(|batch| sizer.write(batch, count).1).collect();
     for tier in tiers {
-        let mut writer = Writer::new(*tier, largest);
+        let mut writer = Writer::new(*tier, count);
         let mut written = Vec::new();
         writer.payload(batches[0]).write_to(&mut written);
         assert!(written == event, "{tier} writes what the peer writes");
-        let batches = batches.to_vec();
-        row.contestant(Role::Pelton, tier, &bytes, move || {
-            batches.iter().map(|batch| writer.write(batch, batch.len()).1).sum()
+        let (batches, sizes) = (batches.to_vec(), sizes.clone());
+        let mut turns = Turns::new(row.contestants.len(), of);
+        row.contestant(Role::Pelton, tier, &true, move || {
+            let turn = turns.next();
+            writer.write(batches[turn], count) == (count, sizes[turn])
         });
     }
-    let (from, mut to) = (vec![b'A'; bytes], vec![0; sizes.iter().copied().max().unwrap_or(0)]);
-    row.contestant(Role::Floor, "memcpy", &bytes, move || {
-        let mut at = 0;
-        for &size in &sizes {
-            to[..size].copy_from_slice(&from[at..at + size]);
-            at += size;
-        }
-        at
+    let mut turns = Turns::new(row.contestants.len(), of);
+    let (from, mut to) = (vec![b'A'; sizes.iter().sum()], vec![0; sizes.iter().copied().max().unwrap_or(0)]);
+    let starts: Vec<usize> = (0..of).map(|turn| sizes[..turn].iter().sum()).collect();
+    row.contestant(Role::Floor, "memcpy", &true, move || {
+        let turn = turns.next();
+        to[..sizes[turn]].copy_from_slice(&from[starts[turn]..starts[turn] + sizes[turn]]);
+        to[0] == b'A'
     });
-    let texts = |batch: &&[RecordRef<'_>]| {
+    let texts = |batch: &[RecordRef<'_>]| {
         batch.iter().filter_map(|record| record.value).map(|value| value.len().div_ceil(3) * 4).sum::<usize>()
     };
-    let values: usize = batches.iter().map(texts).sum();
-    let mut out = vec![0; batches.iter().map(texts).max().unwrap_or(0)];
+    let lens: Vec<usize> = batches.iter().map(|batch| texts(batch)).collect();
+    let mut out = vec![0; lens.iter().copied().max().unwrap_or(0)];
     let all = batches.to_vec();
-    row.contestant(Role::Yardstick, "base64-simd", &values, move || {
-        all.iter().map(|batch| base64_of_values(batch, &mut out)).sum()
+    let mut turns = Turns::new(row.contestants.len(), of);
+    row.contestant(Role::Yardstick, "base64-simd", &true, move || {
+        let turn = turns.next();
+        base64_of_values(all[turn], &mut out) == lens[turn]
     });
-    let some = batches[..batches.len().div_ceil(peer_parts)].to_vec();
-    let part = |batches: &[&[RecordRef<'_>]]| batches.iter().map(|batch| batch.len()).sum::<usize>() as f64;
-    let share = part(&some) / part(batches);
-    let expected: usize = some.iter().map(|batch| serde_json_event(batch).len()).sum();
-    row.part(Role::Peer, "serde_json", share, &expected, move || {
-        some.iter().map(|batch| serde_json_event(batch).len()).sum()
+    let some: Vec<_> = batches.iter().map(|batch| &batch[..count.div_ceil(peer_parts)]).collect();
+    let mut turns = Turns::new(row.contestants.len(), of);
+    let lens: Vec<usize> = some.iter().map(|batch| serde_json_event(batch).len()).collect();
+    row.part(Role::Peer, "serde_json", some[0].len() as f64 / count as f64, &true, move || {
+        let turn = turns.next();
+        serde_json_event(some[turn]).len() == lens[turn]
     });
 }
 
