@@ -2,6 +2,8 @@
 
 pub mod interrupt;
 pub mod overhead;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub mod profile;
 pub mod run;
 pub mod scenarios;
 pub mod stub;
@@ -36,6 +38,9 @@ pub enum Verb {
     Run(Box<run::RunArguments>),
     /// Compare the engine's CPU per record with that of a bare librdkafka consumer.
     Overhead(Box<overhead::OverheadArguments>),
+    /// Show where the engine's CPU time goes, and how far each stage is from its limit.
+    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    Profile(Box<profile::ProfileArguments>),
     /// Serve a stand-in for a Lambda function over HTTP.
     Stub(stub::StubArguments),
     /// List the scenarios that come with the harness.
@@ -52,6 +57,8 @@ impl Arguments {
         match self.verb {
             Verb::Run(arguments) => arguments.act(),
             Verb::Overhead(arguments) => arguments.act(),
+            #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+            Verb::Profile(arguments) => arguments.act(),
             Verb::Stub(arguments) => arguments.act(),
             Verb::Scenarios => {
                 print!("{}", scenarios::list());
