@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use object::{Object as _, ObjectSection as _, ObjectSegment as _};
+use object::{Object as _, ObjectSection as _, ObjectSegment as _, SegmentFlags};
 
 /// A file, or the `vdso`, with code in this process.
 #[derive(Clone, Debug)]
@@ -117,15 +117,11 @@ fn own_memory(range: &Range<u64>) -> io::Result<Vec<u8>> {
 
 fn read(bytes: &[u8], mapping: &Mapping, is_file: bool) -> Option<(u64, Sections)> {
     let file = object::File::parse(bytes).ok()?;
-    let segment = file.segments().find(|segment| {
-        let (offset, size) = segment.file_range();
-        (offset..offset + size).contains(&mapping.file_offset)
-    });
-    let in_file = match (segment, is_file) {
-        (Some(segment), true) => segment.address() + (mapping.file_offset - segment.file_range().0),
+    let in_file = if is_file {
+        address_of(&file, mapping.file_offset)?
+    } else {
         // The `vdso` is mapped as a whole, from its first byte on.
-        (_, false) => 0,
-        (None, true) => return None,
+        0
     };
     let section = |name: &str| {
         let section = file.section_by_name(name)?;
@@ -145,6 +141,22 @@ fn read(bytes: &[u8], mapping: &Mapping, is_file: bool) -> Option<(u64, Sections
     };
     Some((mapping.range.start.wrapping_sub(in_file), sections))
 }
+
+/// The address, as the file counts, of code that is mapped from `file_offset` on. Mappings begin
+/// with a page, segments in the middle of one: the page before a segment's first belongs to it too,
+/// and to the segment before it, which is not code.
+fn address_of(file: &object::File<'_>, file_offset: u64) -> Option<u64> {
+    let segment = file.segments().find(|segment| {
+        let is_code =
+            matches!(segment.flags(), SegmentFlags::Elf { p_flags } if p_flags & object::elf::PF_X != 0);
+        let (offset, size) = segment.file_range();
+        is_code && (offset - offset % PAGE_BYTES_MAX..offset + size).contains(&file_offset)
+    })?;
+    Some(segment.address().wrapping_sub(segment.file_range().0).wrapping_add(file_offset))
+}
+
+/// The largest page of any machine that this runs on.
+const PAGE_BYTES_MAX: u64 = 64 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -110,9 +110,11 @@ impl Symbols {
             if let Ok(mut found) = loader.find_frames(in_file) {
                 while let Ok(Some(frame)) = found.next() {
                     let Some(function) = &frame.function else { continue };
+                    let file = frame.location.and_then(|location| location.file);
+                    let name = function.demangle().unwrap_or_default();
                     frames.push(Frame {
-                        function: function.demangle().map_or_else(|_| "?".into(), |name| without_hash(&name)),
-                        file: frame.location.and_then(|location| location.file.map(str::to_owned)),
+                        function: qualified(&without_hash(&name), file),
+                        file: file.map(str::to_owned),
                     });
                 }
             }
@@ -128,6 +130,31 @@ impl Symbols {
             frames.push(Frame { function: format!("[{}]", name.trim_matches(['[', ']'])), file: None });
         }
         frames
+    }
+}
+
+/// With its path, which line tables leave out of the names of inlined functions: the file says it.
+fn qualified(function: &str, file: Option<&str>) -> String {
+    let path = || {
+        let (root, module) = file?.strip_suffix(".rs")?.rsplit_once("/src/")?;
+        let krate = match root.rsplit('/').next()? {
+            "engine" => "pelton",
+            "harness" => "pelton_harness",
+            // Crates lie in directories of their name and version.
+            other => other.rsplit_once('-').map_or(other, |(name, version)| {
+                if version.starts_with(|c: char| c.is_ascii_digit()) { name } else { other }
+            }),
+        };
+        let mut path = krate.replace('-', "_");
+        for part in module.split('/').filter(|part| !matches!(*part, "lib" | "mod" | "main")) {
+            path.push_str("::");
+            path.push_str(part);
+        }
+        Some(path)
+    };
+    match path() {
+        Some(path) if !function.contains("::") && !function.starts_with('<') => format!("{path}::{function}"),
+        _ => function.to_owned(),
     }
 }
 
@@ -175,6 +202,20 @@ mod tests {
         let symbols = Symbols::new(objects::of_this_process().unwrap());
         assert_eq!(symbols.frames(16)[0].function, "[unknown] 0x10");
         assert_eq!(Symbols::new(Vec::new()).detail(), Detail::Nothing);
+    }
+
+    #[test]
+    fn an_inlined_function_gets_its_path_from_its_file() {
+        let of = |function, file| qualified(function, Some(file));
+        assert_eq!(of("base64", "/w/engine/src/payload/base64/mod.rs"), "pelton::payload::base64::base64");
+        assert_eq!(of("push<u8>", "/rustc/abc/library/alloc/src/vec/mod.rs"), "alloc::vec::push<u8>");
+        assert_eq!(
+            of("new", "/r/index/hyper-util-0.1.21/src/client/legacy.rs"),
+            "hyper_util::client::legacy::new"
+        );
+        assert_eq!(of("a::b", "/w/engine/src/lib.rs"), "a::b");
+        assert_eq!(of("rd_kafka_poll", "/r/librdkafka/src/rdkafka.c"), "rd_kafka_poll");
+        assert_eq!(qualified("f", None), "f");
     }
 
     #[test]
