@@ -19,8 +19,8 @@ use pelton_harness::workload::spec::Spec;
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn plan(text: &str, live: bool, floors: bool) -> ProfilePlan {
-    let spec = Spec::from_toml(text, "test").unwrap();
-    let scenario = spec.resolve().unwrap();
+    let spec = Spec::from_toml(text, "test").expect("a spec");
+    let scenario = spec.resolve().expect("a scenario");
     ProfilePlan {
         run: RunPlan { name: "test".into(), spec, scenario },
         live,
@@ -33,7 +33,7 @@ fn plan(text: &str, live: bool, floors: bool) -> ProfilePlan {
 
 fn profiled(text: &str, floors: bool) -> Profiled {
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    profile(&plan(text, false, floors), &AtomicBool::new(false), &mut |_| {}).unwrap()
+    profile(&plan(text, false, floors), &AtomicBool::new(false), &mut |_| {}).expect("a profile")
 }
 
 fn stage(profile: &Profile, stage: Stage) -> &StageReport {

@@ -42,7 +42,7 @@ pub struct ProfileArguments {
     /// 1000 a second), and each stands for all the time since the one before.
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(10..=10_000))]
     pub rate: u32,
-    /// How long sampling is on and off in turns, to see what it costs.
+    /// How long sampling pauses in turns, to see what it costs; it is on three times as long.
     #[arg(long, value_name = "TIME", default_value = "250ms")]
     pub slice: Span,
     /// Do not measure floors: quicker, and without distances.

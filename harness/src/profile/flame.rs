@@ -75,7 +75,6 @@ impl Folded {
         options.image_width = Some(1160);
         options.frame_height = 17;
         options.min_width = 0.1;
-        "system-ui, sans-serif".clone_into(&mut options.font_type);
         let mut drawn = Vec::new();
         flamegraph::from_lines(&mut options, self.lines.iter().map(String::as_str), &mut drawn)
             .context("drawing the flame graph")?;

@@ -7,7 +7,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use object::{Object as _, ObjectSection as _, ObjectSegment as _, SegmentFlags};
+use object::{
+    Object as _, ObjectSection as _, ObjectSegment as _, ObjectSymbol as _, SegmentFlags, SymbolKind,
+};
 
 /// A file, or the `vdso`, with code in this process.
 #[derive(Clone, Debug)]
@@ -35,10 +37,9 @@ pub struct Sections {
     pub eh_frame_hdr: Option<(Range<u64>, Vec<u8>)>,
     /// `.got`, its addresses only.
     pub got: Option<Range<u64>>,
-    /// Whether there is a `.symtab`: the names of all functions.
-    pub has_symbols: bool,
-    /// Whether there is `.debug_info`, here or in a file that is linked to.
-    pub has_debug_info: bool,
+    /// Functions that are offered to others (`.dynsym`), by address: all that a stripped library
+    /// tells.
+    pub exports: Vec<(Range<u64>, String)>,
 }
 
 /// One line of `/proc/self/maps`.
@@ -48,6 +49,16 @@ struct Mapping {
     is_code: bool,
     file_offset: u64,
     name: String,
+}
+
+impl Sections {
+    /// The exported function at `address`, as the file counts.
+    #[must_use]
+    pub fn export_at(&self, address: u64) -> Option<&str> {
+        let after = self.exports.partition_point(|(range, _)| range.start <= address);
+        let (range, name) = self.exports.get(after.checked_sub(1)?)?;
+        range.contains(&address).then_some(name)
+    }
 }
 
 /// The binary itself, whatever has become of its file.
@@ -128,7 +139,14 @@ fn read(bytes: &[u8], mapping: &Mapping, is_file: bool) -> Option<(u64, Sections
         let data = section.uncompressed_data().ok()?.into_owned();
         Some((section.address()..section.address() + section.size(), data))
     };
-    let is_there = |name: &str| file.section_by_name(name).is_some();
+    let mut exports: Vec<_> = file
+        .dynamic_symbols()
+        .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0)
+        .filter_map(|symbol| {
+            Some((symbol.address()..symbol.address() + symbol.size(), symbol.name().ok()?.to_owned()))
+        })
+        .collect();
+    exports.sort_by_key(|(range, _)| range.start);
     let sections = Sections {
         text: section(".text"),
         eh_frame: section(".eh_frame"),
@@ -136,8 +154,7 @@ fn read(bytes: &[u8], mapping: &Mapping, is_file: bool) -> Option<(u64, Sections
         got: file
             .section_by_name(".got")
             .map(|section| section.address()..section.address() + section.size()),
-        has_symbols: is_there(".symtab"),
-        has_debug_info: is_there(".debug_info") || is_there(".zdebug_info"),
+        exports,
     };
     Some((mapping.range.start.wrapping_sub(in_file), sections))
 }
@@ -183,6 +200,9 @@ mod tests {
         assert_eq!(own.path.as_deref(), Some(Path::new(SELF)));
         let (text, _) = own.sections.text.as_ref().unwrap();
         assert!(text.contains(&(here - own.bias)), "the bias leads into .text");
-        assert!(own.sections.eh_frame.is_some() && own.sections.has_symbols);
+        assert!(own.sections.eh_frame.is_some());
+        let libc = libc::recv as *const () as u64;
+        let object = objects.iter().find(|object| object.range.contains(&libc)).expect("libc lies in one");
+        assert_eq!(object.sections.export_at(libc - object.bias), Some("recv"));
     }
 }

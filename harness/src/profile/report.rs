@@ -213,7 +213,7 @@ fn source(plan: &ProfilePlan) -> String {
 fn function(function: &FunctionSpec) -> String {
     match function {
         FunctionSpec::Stub(law) => format!("a stub in this process: {law}"),
-        FunctionSpec::Endpoint { url, function } => format!("function {function} at {url}"),
+        FunctionSpec::Endpoint { url, function } => format!("the function {function:?} at {url}"),
     }
 }
 

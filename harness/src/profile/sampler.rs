@@ -23,10 +23,11 @@ use libc::{c_int, c_void};
 /// The signal of the timers. librdkafka's threads hold back every signal but one of our choice.
 pub const SIGNAL: c_int = libc::SIGPROF;
 
-/// How much of the stack is noted, from the stack pointer on.
-pub const STACK_BYTES: usize = 16 << 10;
+/// How much of the stack is noted, from the stack pointer on. librdkafka receives into a list of
+/// 16 KiB on its stack.
+pub const STACK_BYTES: usize = 32 << 10;
 /// Samples that may wait to be taken out.
-const SLOTS: usize = 256;
+const SLOTS: usize = 128;
 const PAGE_BYTES: usize = 4096;
 /// The stack is read page by page, so that what lies behind its end costs only itself.
 const PIECES: usize = STACK_BYTES / PAGE_BYTES + 1;
@@ -415,7 +416,9 @@ pub(crate) mod tests {
         );
         assert_ne!(both, libc::MAP_FAILED);
         // SAFETY: within the mapping.
-        unsafe { libc::mprotect(both.byte_add(PAGE_BYTES), PAGE_BYTES, libc::PROT_NONE) };
+        let second = unsafe { both.byte_add(PAGE_BYTES) };
+        // SAFETY: the second page is ours.
+        unsafe { libc::mprotect(second, PAGE_BYTES, libc::PROT_NONE) };
         PROCESS.store(std::process::id().cast_signed(), Ordering::Relaxed);
         let mut to = Box::new([0; STACK_BYTES]);
         assert_eq!(copy_stack((both.addr() + 100) as u64, &mut to), PAGE_BYTES - 100);

@@ -23,7 +23,7 @@ use crate::subject::Feed;
 pub struct SessionSettings {
     /// CPU time of a thread between two samples.
     pub interval: Duration,
-    /// How long a slice is.
+    /// How long a slice without samples is; one with them is three times as long.
     pub slice: Duration,
 }
 
@@ -35,7 +35,35 @@ pub struct Session {
     objects: Vec<CodeObject>,
     hardware: Option<(HardwareCounters, Delivered)>,
     current: Option<(bool, Mark)>,
+    shares: HashMap<u32, Share>,
     seen: Seen,
+}
+
+/// What of a thread's CPU time in profiled slices no sample stands for yet. A thread that runs a
+/// little at a time is seldom running when the kernel's clock ticks: its next sample stands for all
+/// the time since the one before, in earlier slices too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Share {
+    /// Left from earlier slices.
+    carried: Duration,
+    /// What the samples of this slice stand for by themselves.
+    sampled: Duration,
+}
+
+impl Share {
+    /// A sample that stands for `intervals`. Returns how many it stands for with what was carried.
+    fn on_sample(&mut self, intervals: u64, interval: Duration) -> u64 {
+        self.sampled += interval.saturating_mul(u32::try_from(intervals).unwrap_or(u32::MAX));
+        let carried = u64::try_from(self.carried.as_nanos() / interval.as_nanos().max(1)).unwrap_or(0);
+        self.carried -= interval.saturating_mul(u32::try_from(carried).unwrap_or(0)).min(self.carried);
+        intervals + carried
+    }
+
+    /// A profiled slice has ended, in which the thread has used `used`.
+    fn on_slice(&mut self, used: Duration) {
+        self.carried += used.saturating_sub(self.sampled);
+        self.sampled = Duration::ZERO;
+    }
 }
 
 /// What was seen.
@@ -119,6 +147,7 @@ impl Session {
             objects,
             hardware: None,
             current: None,
+            shares: HashMap::new(),
             seen: Seen::default(),
         })
     }
@@ -137,13 +166,19 @@ impl Session {
         (self.seen, self.objects)
     }
 
+    /// How long a slice is: most of the time is for samples.
+    fn length(&self, profiled: bool) -> Duration {
+        if profiled { PROFILED_SLICES * self.settings.slice } else { self.settings.slice }
+    }
+
     fn drain(&mut self) {
-        let Self { sampler, unwinder, seen, .. } = self;
+        let Self { sampler, unwinder, seen, shares, settings, .. } = self;
         sampler.drain(|sample| {
             seen.without_stack += u64::from(sample.stack.is_empty());
             let weight = seen.stacks.entry((sample.thread, unwinder.walk(&sample))).or_default();
             weight.samples += 1;
-            weight.intervals += sample.intervals;
+            let share = shares.entry(sample.thread).or_default();
+            weight.intervals += share.on_sample(sample.intervals, settings.interval);
         });
     }
 
@@ -177,8 +212,9 @@ impl Session {
                 mark.cpu.iter().find(|(other, _)| other == thread).map_or(Duration::ZERO, |(_, cpu)| *cpu);
             let used = used.saturating_sub(before);
             cpu += used;
-            if profiled && let Some(thread) = self.seen.threads.get_mut(thread) {
-                thread.cpu_profiled += used;
+            if profiled && let Some(seen) = self.seen.threads.get_mut(thread) {
+                seen.cpu_profiled += used;
+                self.shares.entry(*thread).or_default().on_slice(used);
             }
         }
         self.seen.slices.push(Slice {
@@ -202,7 +238,7 @@ impl Probe for Session {
         self.drain();
         match &self.current {
             None => self.begin(is_profiled(0), view),
-            Some((_, mark)) if view.now - mark.at >= self.settings.slice => {
+            Some((profiled, mark)) if view.now - mark.at >= self.length(*profiled) => {
                 self.end(view);
                 self.begin(is_profiled(self.seen.slices.len()), view);
             }
@@ -212,8 +248,8 @@ impl Probe for Session {
 
     fn over(&mut self, view: &View<'_>) {
         // What is left of a slice is worth keeping if it is most of one, or the only one.
-        let worth = self.current.as_ref().is_some_and(|(_, mark)| {
-            view.now - mark.at >= self.settings.slice / 2 || self.seen.slices.len() < 2
+        let worth = self.current.as_ref().is_some_and(|(profiled, mark)| {
+            view.now - mark.at >= self.length(*profiled) / 2 || self.seen.slices.len() < 2
         });
         if worth {
             self.end(view);
@@ -221,6 +257,7 @@ impl Probe for Session {
             self.sampler.disarm();
             // Its samples stand for time that is not counted.
             self.sampler.drain(|_| {});
+            self.shares.values_mut().for_each(|share| share.sampled = Duration::ZERO);
         }
         if let Some((hardware, before)) = self.hardware.take() {
             let records = Delivered::of(view.counters).since(&before).records;
@@ -228,6 +265,9 @@ impl Probe for Session {
         }
     }
 }
+
+/// A profiled slice is so many times as long as another.
+const PROFILED_SLICES: u32 = 3;
 
 /// Slices come as plain, profiled, profiled, plain.
 const fn is_profiled(slice: usize) -> bool {
@@ -314,6 +354,19 @@ mod tests {
                 black_box((0..1_000u64).map(|n| black_box(n).rotate_left(3)).sum::<u64>());
             });
         }
+    }
+
+    #[test]
+    fn a_sample_stands_for_what_earlier_slices_left_over() {
+        let ms = Duration::from_millis;
+        let mut share = Share::default();
+        // Two slices in which the clock never ticked while the thread ran.
+        share.on_slice(ms(3));
+        share.on_slice(ms(2));
+        assert_eq!(share.on_sample(4, ms(1)), 9);
+        assert_eq!(share.on_sample(4, ms(1)), 4);
+        share.on_slice(ms(10));
+        assert_eq!(share, Share { carried: ms(2), sampled: ms(0) });
     }
 
     #[test]

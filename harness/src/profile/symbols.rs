@@ -125,6 +125,11 @@ impl Symbols {
                 frames.push(Frame { function: without_hash(&name), file: None });
             }
         }
+        if frames.is_empty()
+            && let Some(export) = object.sections.export_at(in_file)
+        {
+            frames.push(Frame { function: export.to_owned(), file: None });
+        }
         if frames.is_empty() {
             let name = object.name.rsplit('/').next().unwrap_or_default();
             frames.push(Frame { function: format!("[{}]", name.trim_matches(['[', ']'])), file: None });

@@ -49,8 +49,8 @@ fn head(out: &mut String, profile: &Profile) -> fmt::Result {
     writeln!(
         out,
         "<p class=\"what\">Pelton reads records from Kafka, writes each as base64 JSON, gathers them into batches \
-         and invokes a function with each batch. This page shows what that costs in CPU time. Records came from {}; \
-         invoked was {}.</p></header>",
+         and invokes a function with each batch. This page shows what that costs in CPU time. Measured with: {}; \
+         {}.</p></header>",
         escape(&profile.source),
         escape(&profile.function)
     )?;
@@ -116,9 +116,10 @@ fn table(out: &mut String, profile: &Profile) -> fmt::Result {
         "<section><h2>Stage by stage</h2>\n<p>In the order in which a record meets them. The <b>floor</b> is the \
          least CPU time in which this machine does the same work, measured in the same process on the same records; \
          a floor of 0 means that the record itself does not need the stage, so that all of it is overhead. The \
-         <b>distance</b> is what the stage takes, divided by its floor: 1 is the limit.</p>\n\
+         <b>distance</b> is what the stage takes, divided by its floor: 1 is the limit, and a little less is what \
+         measuring leaves open.</p>\n\
          <div class=\"scroll\"><table>\n<thead><tr><th>Stage</th><th>Share of CPU</th><th>ns per record</th>\
-         <th>per byte</th><th>Floor, ns</th><th>Distance</th><th class=\"gauge\">Used, and its floor</th></tr></thead>\n\
+         <th>per byte</th><th>Floor, ns</th><th>Distance</th><th class=\"gauge\">Time used; the line is its floor</th></tr></thead>\n\
          <tbody>"
     )?;
     let longest = used(profile).map(|stage| stage.cpu_ns_per_record).fold(0.0, f64::max);
