@@ -46,7 +46,7 @@ impl Folded {
             // Threads that hold back the signal are there as a whole.
             let used = u64::try_from(thread.cpu_profiled.as_micros()).unwrap_or(u64::MAX);
             if !sampled.contains_key(&thread.kind) && used > 0 {
-                *lines.entry(format!("{} (not sampled)", thread.kind.name())).or_default() += used;
+                *lines.entry(not_sampled(thread.kind)).or_default() += used;
             }
         }
         let lines = lines.into_iter().map(|(line, weight)| format!("{line} {weight}")).collect();
@@ -64,6 +64,7 @@ impl Folded {
         }
         for kind in ThreadKind::ALL {
             colours.insert(kind.name(), PLAIN);
+            colours.insert(not_sampled(kind), PLAIN);
         }
         colours.insert("all", PLAIN);
         let mut options = Options::default();
@@ -80,6 +81,10 @@ impl Folded {
             .context("drawing the flame graph")?;
         String::from_utf8(drawn).context("the flame graph is no text")
     }
+}
+
+fn not_sampled(kind: ThreadKind) -> String {
+    format!("{} (not sampled)", kind.name())
 }
 
 /// What serves all stages.

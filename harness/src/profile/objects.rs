@@ -1,6 +1,7 @@
 //! What is mapped into this process and can hold code: the binary, its libraries, the kernel's
 //! `vdso`.
 
+use std::cmp::Reverse;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -146,7 +147,9 @@ fn read(bytes: &[u8], mapping: &Mapping, is_file: bool) -> Option<(u64, Sections
             Some((symbol.address()..symbol.address() + symbol.size(), symbol.name().ok()?.to_owned()))
         })
         .collect();
-    exports.sort_by_key(|(range, _)| range.start);
+    // Of several names for the same code the one without underscores comes last, and is found.
+    exports
+        .sort_by_key(|(range, name)| (range.start, Reverse(name.len() - name.trim_start_matches('_').len())));
     let sections = Sections {
         text: section(".text"),
         eh_frame: section(".eh_frame"),

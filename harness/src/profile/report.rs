@@ -123,17 +123,17 @@ fn stage_report(stage: Stage, facts: &Facts<'_>, records: u64, cycles_per_ns: Op
 }
 
 fn why_unused(stage: Stage, facts: &Facts<'_>) -> String {
-    let few = "no sample fell into it: it takes next to nothing here";
     match stage {
-        Stage::Filter => "no filter criteria were set",
+        _ if facts.detail == Detail::Nothing => "not known: the binary has no symbols",
+        Stage::Filter => "not used: no filter criteria were set",
         Stage::Headers if facts.floors.encode.headers.is_none() && facts.plan.floors => {
-            "the records have no headers"
+            "not used: the records have no headers"
         }
-        Stage::Gather => "no sample fell into it: a batch of few runs is a few slices, whatever their size",
+        Stage::Gather => "next to nothing: a batch of few runs is a few slices, whatever their size",
         Stage::Send if matches!(facts.plan.run.scenario.function, FunctionSpec::Stub(_)) => {
-            "the function is a stub in process: nothing is sent (--endpoint sends)"
+            "not used: the function is a stub in process, nothing is sent (--endpoint sends)"
         }
-        _ => few,
+        _ => "next to nothing: no sample fell into it",
     }
     .to_owned()
 }
@@ -231,11 +231,11 @@ fn remarks(profile: &Profile, others: Vec<String>) -> Vec<String> {
             "no slice without sampling could be compared: give a longer --duration or a shorter --slice"
                 .to_owned(),
         );
-    } else if (agreement.ratio - 1.0).abs() > TOLERANCE {
+    } else if (agreement.ratio_median - 1.0).abs() > TOLERANCE {
         remarks.push(format!(
-            "profiled slices took {:+.1} % CPU per record against the others, more than the {:.0} % that would do: \
-             the machine was busy with something else, or --rate is too high",
-            100.0 * (agreement.ratio - 1.0),
+            "profiled slices took {:+.1} % CPU per record against their neighbours, more than the {:.0} % that would \
+             do: the machine was busy with something else, or --rate is too high",
+            100.0 * (agreement.ratio_median - 1.0),
             100.0 * TOLERANCE
         ));
     }

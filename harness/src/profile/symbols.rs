@@ -158,7 +158,12 @@ fn qualified(function: &str, file: Option<&str>) -> String {
         Some(path)
     };
     match path() {
-        Some(path) if !function.contains("::") && !function.starts_with('<') => format!("{path}::{function}"),
+        // What a generic function is made for has a path of its own.
+        Some(path)
+            if !function.split('<').next().is_some_and(|name| name.is_empty() || name.contains("::")) =>
+        {
+            format!("{path}::{function}")
+        }
         _ => function.to_owned(),
     }
 }
@@ -218,6 +223,8 @@ mod tests {
             of("new", "/r/index/hyper-util-0.1.21/src/client/legacy.rs"),
             "hyper_util::client::legacy::new"
         );
+        assert_eq!(of("write<a::B>", "/w/engine/src/batch/open.rs"), "pelton::batch::open::write<a::B>");
+        assert_eq!(of("<A as B>::c", "/w/engine/src/lib.rs"), "<A as B>::c");
         assert_eq!(of("a::b", "/w/engine/src/lib.rs"), "a::b");
         assert_eq!(of("rd_kafka_poll", "/r/librdkafka/src/rdkafka.c"), "rd_kafka_poll");
         assert_eq!(qualified("f", None), "f");

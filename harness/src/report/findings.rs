@@ -1,5 +1,7 @@
 //! What a profile says, in sentences.
 
+use std::fmt::Write as _;
+
 use crate::profile::result::{Profile, StageFloor, StageReport};
 use crate::profile::stages::Stage;
 
@@ -15,6 +17,9 @@ pub fn findings(profile: &Profile) -> Vec<String> {
     findings
 }
 
+/// Below this a stage is as fast as can be measured.
+const AT_THE_LIMIT: f64 = 1.1;
+
 fn cost(profile: &Profile) -> String {
     let per_core = if profile.cpu_ns_per_record > 0.0 { 1e9 / profile.cpu_ns_per_record } else { 0.0 };
     format!(
@@ -29,6 +34,13 @@ fn most(profile: &Profile) -> Option<String> {
     used.sort_by(|one, other| other.share.total_cmp(&one.share));
     let first = used.first()?;
     let mut text = format!("{} of it goes to {}", percent(first.share), aim(first.stage));
+    match first.distance {
+        Some(distance) if distance < AT_THE_LIMIT => text.push_str(", which is at its limit"),
+        Some(distance) => {
+            let _ = write!(text, ", {} its floor", times(distance));
+        }
+        None => {}
+    }
     let next: Vec<String> = used[1..]
         .iter()
         .take(2)
@@ -60,11 +72,12 @@ fn encoding(profile: &Profile) -> Option<String> {
         nanos(ns)
     );
     if let Some(floor) = floors.filter(|floor| *floor > 0.0) {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             ": {} what it takes to move the same bytes without any work ({})",
             times(ns / floor),
             nanos(floor)
-        ));
+        );
     }
     text.push('.');
     Some(text)
@@ -257,7 +270,7 @@ pub(crate) mod tests {
         let text = findings(&profile()).join("\n");
         for expected in [
             "500 ns of CPU time: one core would deliver 2.00 million",
-            "60 % of it goes to reading from Kafka (poll); then 24 % to the hand-over",
+            "60 % of it goes to reading from Kafka (poll), which is at its limit; then 24 % to the hand-over",
             "takes 12 %, 60.0 ns a record: 2.00 times",
             "320 ns a record. The engine takes 1.50 times that",
             "Most is to be won in the hand-over to the invocation side: 120 ns a record above its floor, 24 %",

@@ -127,7 +127,7 @@ fn table(out: &mut String, profile: &Profile) -> fmt::Result {
         match &stage.unused {
             Some(why) => writeln!(
                 out,
-                "<tr class=\"unused\"><th scope=\"row\">{}<small>{}</small></th><td colspan=\"6\">not used: {}</td></tr>",
+                "<tr class=\"unused\"><th scope=\"row\">{}<small>{}</small></th><td colspan=\"6\">{}</td></tr>",
                 stage.stage.name(),
                 stage.stage.about(),
                 escape(why)

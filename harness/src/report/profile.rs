@@ -49,7 +49,7 @@ fn stages(out: &mut String, profile: &Profile) -> fmt::Result {
     )?;
     for stage in &profile.stages {
         match &stage.unused {
-            Some(why) => writeln!(out, "  {:<16}{:>11}  {why}", stage.stage.name(), "not used")?,
+            Some(why) => writeln!(out, "  {:<16}{:>11}  {why}", stage.stage.name(), "-")?,
             None => row(out, stage)?,
         }
     }
