@@ -30,6 +30,8 @@ const LOOK: Duration = Duration::from_millis(10);
 const IDLE: Duration = Duration::from_secs(1);
 /// How long an engine may take until it delivers its first record.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// So many passes that were over at once show that all will be.
+const TOO_SHORT_MAX: usize = 3;
 /// How often to try to remove a group that its members are still leaving.
 const REMOVE_TRIES_MAX: usize = 40;
 
@@ -169,21 +171,31 @@ impl LiveTopic {
         let mut report = LiveReport::default();
         let clock = Clock::start();
         let mut measured = Duration::ZERO;
-        let mut delivered = 0;
+        let (mut delivered, mut too_short) = (0, 0);
         while measured < plan.duration && !interrupted.load(Ordering::Relaxed) {
             let mut feed = Feed::Kafka(self.feed("profile"));
             session.prepare(&mut feed);
             let mut pass = Pass { topic: self, plan, clock, interrupted, tell, delivered };
+            let slices = session.slices();
             let (took, remarks) = pass.run(&feed, plan.duration - measured, session)?;
             delivered = pass.delivered;
             measured += took;
             report.passes += 1;
             report.remarks.extend(remarks);
+            too_short += usize::from(session.slices() == slices);
             let ended_by_itself = !report.remarks.is_empty();
             if let Feed::Kafka(feed) = &feed
                 && let Err(error) = self.remove_group(feed)
             {
                 report.remarks.push(error.to_string());
+            }
+            if too_short == TOO_SHORT_MAX {
+                bail!(
+                    "topic {} holds {} records, which the engine has read before it can be looked at; profile a \
+                     longer one, or a workload of the same shape (see --value-size and --key)",
+                    self.topic.as_str(),
+                    self.records
+                );
             }
             // Groups that cannot be removed should be few.
             if ended_by_itself || (!report.remarks.is_empty() && session.has_profiled()) {
@@ -269,7 +281,7 @@ impl Pass<'_> {
                 );
             }
             self.show(Phase::Starting, 0, now, now, Duration::MAX);
-            std::thread::park_timeout(LOOK);
+            std::thread::park_timeout(LOOK / 10);
         }
         Ok(())
     }

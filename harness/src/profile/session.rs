@@ -158,6 +158,12 @@ impl Session {
         self.seen.slices.iter().any(|slice| slice.profiled && slice.delivered.records > 0)
     }
 
+    /// Slices so far.
+    #[must_use]
+    pub fn slices(&self) -> usize {
+        self.seen.slices.len()
+    }
+
     /// Ends it. Returns what was seen, and the code to look it up in.
     #[must_use]
     pub fn finish(mut self) -> (Seen, Vec<CodeObject>) {
