@@ -17,6 +17,8 @@ pub mod subject;
 pub mod capture;
 pub mod overhead;
 pub mod run;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub mod profile;
 
 pub mod stub;
 

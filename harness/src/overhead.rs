@@ -7,7 +7,7 @@
 //! to its last record, connecting and joining the group included. Rounds are paired, and the ratio
 //! is shown with its spread.
 
-mod bare;
+pub(crate) mod bare;
 mod sides;
 
 use std::time::Duration;

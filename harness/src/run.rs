@@ -1,12 +1,13 @@
 //! One run, from start to end: source, warm-up, load, drain, audit, result.
 
-mod feed;
+pub(crate) mod feed;
 mod outcome;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::bail;
+use pelton::telemetry::Counters;
 use pelton::time::{Clock, Nanos, wall_ms};
 
 use crate::load::{LoadReport, RunningLoad};
@@ -14,7 +15,7 @@ use crate::measure::cpu::{CpuTimes, Role, Roles};
 use crate::measure::machine::Machine;
 use crate::meter::Meter;
 use crate::result::RunResult;
-use crate::subject::{self, Subject};
+use crate::subject::{self, Feed, Subject};
 use crate::workload::scenario::{End, Scenario};
 use crate::workload::spec::Spec;
 
@@ -77,6 +78,51 @@ pub fn run(
     interrupted: &AtomicBool,
     tell: &mut dyn FnMut(Tick),
 ) -> anyhow::Result<RunResult> {
+    run_probed(plan, interrupted, tell, &mut Unwatched)
+}
+
+/// Looks on while a run is measured.
+pub trait Probe {
+    /// The engine is about to start on `feed`.
+    fn prepare(&mut self, feed: &mut Feed);
+
+    /// The engine is measured. Called about every 10 ms from the end of the warm-up on.
+    fn look(&mut self, view: &View<'_>);
+
+    /// The load is over; what is still under way is delivered afterwards.
+    fn over(&mut self, view: &View<'_>);
+}
+
+/// What a [`Probe`] sees.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'v> {
+    /// On the run's clock.
+    pub now: Nanos,
+    /// What the engine has counted.
+    pub counters: &'v Counters,
+    /// The engine's threads, those of its Kafka client included.
+    pub threads: &'v [u32],
+}
+
+/// Nobody looks on.
+struct Unwatched;
+
+impl Probe for Unwatched {
+    fn prepare(&mut self, _: &mut Feed) {}
+    fn look(&mut self, _: &View<'_>) {}
+    fn over(&mut self, _: &View<'_>) {}
+}
+
+/// As [`run`], with somebody looking on.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_probed(
+    plan: &RunPlan,
+    interrupted: &AtomicBool,
+    tell: &mut dyn FnMut(Tick),
+    probe: &mut dyn Probe,
+) -> anyhow::Result<RunResult> {
     let mut roles = Roles::new();
     roles.claim(Role::Harness);
     let clock = Clock::start();
@@ -84,14 +130,12 @@ pub fn run(
     let mut ground = Ground::prepare(&plan.scenario, &mut roles, clock)?;
     let meter = Meter::start(&ground.starts(), ground.origin())?;
     roles.claim(Role::Harness);
-    let subject = subject::start(
-        &plan.scenario.mapping,
-        &ground.feed(),
-        &plan.scenario.function,
-        &(meter.tap() as _),
-        clock,
-    )?;
-    let mut watch = Watch { plan, meter, subject, roles, clock, interrupted, tell, told_at: Nanos::ZERO };
+    let mut feed = ground.feed();
+    probe.prepare(&mut feed);
+    let subject =
+        subject::start(&plan.scenario.mapping, &feed, &plan.scenario.function, &(meter.tap() as _), clock)?;
+    let mut watch =
+        Watch { plan, meter, subject, roles, clock, interrupted, tell, probe, told_at: Nanos::ZERO };
     let primed = watch.prime(&mut ground)?;
     let (window, load) = watch.load(&mut ground, primed)?;
     let Watch { meter, subject, .. } = watch;
@@ -155,6 +199,7 @@ struct Watch<'r> {
     clock: Clock,
     interrupted: &'r AtomicBool,
     tell: &'r mut dyn FnMut(Tick),
+    probe: &'r mut dyn Probe,
     told_at: Nanos,
 }
 
@@ -202,9 +247,13 @@ impl Watch<'_> {
                 first = Some(self.read());
             }
             let phase = if first.is_some() { Phase::Measuring } else { Phase::WarmUp };
+            if phase == Phase::Measuring {
+                self.show(|probe, view| probe.look(view));
+            }
             let (share, sent) = self.share(load.as_ref(), measure_from, until, records_max);
             self.look(phase, share, sent + primed)?;
         }
+        self.show(|probe, view| probe.over(view));
         ground.stop();
         let report = load.map(RunningLoad::join);
         let at_end = self.read();
@@ -221,6 +270,14 @@ impl Watch<'_> {
             stalls: self.meter.progress().stalls(),
         });
         Ok((window.unwrap_or_default(), report))
+    }
+
+    /// Shows the engine to whoever looks on.
+    fn show(&mut self, to: impl FnOnce(&mut dyn Probe, &View<'_>)) {
+        let threads = self.roles.threads(Role::Engine);
+        let view =
+            View { now: self.clock.now(), counters: self.subject.engine.counters(), threads: &threads };
+        to(self.probe, &view);
     }
 
     fn is_loaded(&self, ground: &Ground, load: Option<&RunningLoad>, until: Nanos) -> bool {

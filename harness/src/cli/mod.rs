@@ -3,6 +3,8 @@
 pub mod capture;
 pub mod interrupt;
 pub mod overhead;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub mod profile;
 pub mod run;
 pub mod scenarios;
 pub mod stub;
@@ -39,6 +41,9 @@ pub enum Verb {
     Capture(Box<capture::CaptureArguments>),
     /// Compare the engine's CPU per record with that of a bare librdkafka consumer.
     Overhead(Box<overhead::OverheadArguments>),
+    /// Show where the engine's CPU time goes, and how far each stage is from its limit.
+    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    Profile(Box<profile::ProfileArguments>),
     /// Serve a stand-in for a Lambda function over HTTP.
     Stub(stub::StubArguments),
     /// List the scenarios that come with the harness.
@@ -56,6 +61,8 @@ impl Arguments {
             Verb::Run(arguments) => arguments.act(),
             Verb::Capture(arguments) => arguments.act(),
             Verb::Overhead(arguments) => arguments.act(),
+            #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+            Verb::Profile(arguments) => arguments.act(),
             Verb::Stub(arguments) => arguments.act(),
             Verb::Scenarios => {
                 print!("{}", scenarios::list());

@@ -41,7 +41,7 @@ impl RunArguments {
             }
         };
         let interrupted = interrupt::listen();
-        let bar = self.bar();
+        let bar = bar(self.no_progress);
         let result = run(&plan, &interrupted, &mut |tick| show(&bar, &tick));
         bar.finish_and_clear();
         match result.and_then(|result| self.print(&result).map(|()| result.is_clean())) {
@@ -60,23 +60,19 @@ impl RunArguments {
         Ok(RunPlan { name: self.scenario.clone(), spec, scenario })
     }
 
-    fn bar(&self) -> ProgressBar {
-        let bar = ProgressBar::new(PROGRESS_STEPS);
-        // Standard error, and nothing at all where that is no terminal.
-        bar.set_draw_target(if self.no_progress {
-            ProgressDrawTarget::hidden()
-        } else {
-            ProgressDrawTarget::stderr()
-        });
-        let style = ProgressStyle::with_template("{msg:<58} {bar:24} {percent:>3} %  {eta} left")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
-        bar.set_style(style);
-        bar
-    }
-
     fn print(&self, result: &RunResult) -> anyhow::Result<()> {
         super::print(&report(result), result, self.json.as_deref())
     }
+}
+
+/// A progress bar, or nothing where there is no terminal.
+pub(super) fn bar(hidden: bool) -> ProgressBar {
+    let bar = ProgressBar::new(PROGRESS_STEPS);
+    bar.set_draw_target(if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() });
+    let style = ProgressStyle::with_template("{msg:<58} {bar:24} {percent:>3} %  {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.set_style(style);
+    bar
 }
 
 /// The resolution of the progress bar.
@@ -84,7 +80,7 @@ const PROGRESS_STEPS: u64 = 1_000;
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of PROGRESS_STEPS")]
 #[expect(clippy::cast_precision_loss, reason = "a progress bar")]
-fn show(bar: &ProgressBar, tick: &Tick) {
+pub(super) fn show(bar: &ProgressBar, tick: &Tick) {
     let phase = match tick.phase {
         Phase::Starting => "starting",
         Phase::WarmUp => "warm-up",

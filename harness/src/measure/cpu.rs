@@ -45,6 +45,12 @@ impl Roles {
         }
     }
 
+    /// The threads that `role` has claimed so far, those that have ended included.
+    #[must_use]
+    pub fn threads(&self, role: Role) -> Vec<u32> {
+        self.owners.iter().filter(|(_, owner)| **owner == role).map(|(thread, _)| *thread).collect()
+    }
+
     /// CPU time used so far, by role, in the life of the process. Threads without an owner count
     /// as `role_of_the_rest`, and stay so. Ended threads count with their last reading: read once
     /// in a while, and just before threads end.

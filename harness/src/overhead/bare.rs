@@ -2,9 +2,10 @@
 
 use crossbeam::sync::Parker;
 use pelton::source::consumer::KafkaSource;
+use pelton::source::queue::KafkaQueue;
 use pelton::source::{RecordQueue, Source, SourceError, SourceEvent};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::subject::KafkaFeed;
@@ -14,12 +15,16 @@ const READ_RECORDS: usize = 1_000;
 /// How long to sleep when nothing wakes it.
 const NAP: Duration = Duration::from_millis(100);
 
-/// Reads until told to stop: reads arrays of records, counts and destroys them, commits nothing.
-pub(super) fn consume(
+/// A record as the client hands it over.
+pub(crate) type Fetched = <KafkaQueue as RecordQueue>::Record;
+
+/// Reads until told to stop: reads arrays of records, shows them to `seen` and destroys them,
+/// commits nothing.
+pub(crate) fn consume(
     feed: &KafkaFeed,
     queues: usize,
     prefetch_bytes: usize,
-    records: &AtomicU64,
+    mut seen: impl FnMut(&[Fetched]),
     stop: &AtomicBool,
 ) -> Result<(), SourceError> {
     let parker = Parker::new();
@@ -46,12 +51,12 @@ pub(super) fn consume(
         for queue in 0..queues {
             let queue = source.queue(queue);
             let taken = queue.read(READ_RECORDS);
+            seen(queue.pending());
             queue.advance(taken);
             queue.take_reached(&mut reached);
             reached.clear();
             read += taken;
         }
-        records.fetch_add(read as u64, Ordering::Relaxed);
         if read == 0 {
             parker.park_timeout(NAP);
         }

@@ -66,7 +66,10 @@ fn read_bare(
         let consumer = std::thread::Builder::new()
             .name("bare".into())
             .spawn_scoped(scope, || {
-                bare::consume(feed, mapping.pollers, subject::prefetch_bytes(mapping), &seen, &stop)
+                let count = |records: &[bare::Fetched]| {
+                    seen.fetch_add(records.len() as u64, Ordering::Relaxed);
+                };
+                bare::consume(feed, mapping.pollers, subject::prefetch_bytes(mapping), count, &stop)
             })
             .context("cannot start the bare consumer's thread")?;
         let reading = wait_for(records, &seen, roles, clock, || !consumer.is_finished());

@@ -17,12 +17,12 @@ use crate::topic::RunTopic;
 use crate::workload::scenario::{End, Scenario, SourceSpec};
 
 /// Where records come from and who sends them.
-pub(super) enum Ground {
+pub(crate) enum Ground {
     Memory(Arc<Corpus>),
     Broker(Box<Broker>),
 }
 
-pub(super) struct Broker {
+pub(crate) struct Broker {
     topic: RunTopic,
     ledger: Arc<Ledger>,
     /// `None` once it runs.
@@ -32,7 +32,7 @@ pub(super) struct Broker {
 
 impl Ground {
     /// Makes or finds the topic and connects the loader; gives each its threads.
-    pub(super) fn prepare(scenario: &Scenario, roles: &mut Roles, clock: Clock) -> anyhow::Result<Self> {
+    pub(crate) fn prepare(scenario: &Scenario, roles: &mut Roles, clock: Clock) -> anyhow::Result<Self> {
         let mut workload = scenario.workload.clone();
         let topic = match &scenario.source {
             SourceSpec::Memory => {
@@ -83,14 +83,14 @@ impl Ground {
     }
 
     /// Where each partition begins.
-    pub(super) fn starts(&self) -> Vec<i64> {
+    pub(crate) fn starts(&self) -> Vec<i64> {
         match self {
             Self::Memory(corpus) => corpus.taken(),
             Self::Broker(broker) => broker.topic.starts.clone(),
         }
     }
 
-    pub(super) fn origin(&self) -> Origin {
+    pub(crate) fn origin(&self) -> Origin {
         match self {
             Self::Memory(corpus) => Origin::Corpus(Arc::clone(corpus)),
             Self::Broker(broker) => Origin::Ledger(Arc::clone(&broker.ledger)),
@@ -98,7 +98,7 @@ impl Ground {
     }
 
     /// What the engine reads.
-    pub(super) fn feed(&self) -> Feed {
+    pub(crate) fn feed(&self) -> Feed {
         match self {
             Self::Memory(corpus) => Feed::Memory(Arc::clone(corpus)),
             Self::Broker(broker) => Feed::Kafka(broker.topic.feed(broker.embedded)),
@@ -106,7 +106,7 @@ impl Ground {
     }
 
     /// Sends a record to each partition. Returns how many are on their way.
-    pub(super) fn prime(&mut self) -> anyhow::Result<u64> {
+    pub(crate) fn prime(&mut self) -> anyhow::Result<u64> {
         match self {
             Self::Memory(_) => Ok(0),
             Self::Broker(broker) => Ok(broker.loader.as_mut().map_or(Ok(0), Loader::prime)?),
@@ -114,7 +114,7 @@ impl Ground {
     }
 
     /// Lets the loader go.
-    pub(super) fn load(
+    pub(crate) fn load(
         &mut self,
         start: Nanos,
         until: Nanos,
@@ -127,19 +127,19 @@ impl Ground {
     }
 
     /// Nothing more is to come.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         if let Self::Memory(corpus) = self {
             corpus.stop();
         }
     }
 
     /// Whether the engine has taken all that there is.
-    pub(super) fn is_exhausted(&self) -> bool {
+    pub(crate) fn is_exhausted(&self) -> bool {
         matches!(self, Self::Memory(corpus) if corpus.is_exhausted())
     }
 
     /// How many records are to be delivered; `None` where only the end tells.
-    pub(super) fn total(&self) -> Option<u64> {
+    pub(crate) fn total(&self) -> Option<u64> {
         match self {
             Self::Memory(_) => None,
             Self::Broker(broker) => {
@@ -155,14 +155,14 @@ impl Ground {
     }
 
     /// One past the last record of each partition. For memory, once the engine has ended.
-    pub(super) fn ends(&self) -> Vec<i64> {
+    pub(crate) fn ends(&self) -> Vec<i64> {
         match self {
             Self::Memory(corpus) => corpus.taken(),
             Self::Broker(broker) => broker.ledger.ends(),
         }
     }
 
-    pub(super) fn outstanding_bytes_peak(&self) -> u64 {
+    pub(crate) fn outstanding_bytes_peak(&self) -> u64 {
         match self {
             Self::Memory(_) => 0,
             Self::Broker(broker) => broker.ledger.outstanding_bytes_peak(),
@@ -170,7 +170,7 @@ impl Ground {
     }
 
     /// Cleans up.
-    pub(super) fn end(self) -> anyhow::Result<()> {
+    pub(crate) fn end(self) -> anyhow::Result<()> {
         match self {
             Self::Memory(_) => Ok(()),
             Self::Broker(broker) => broker.topic.remove(),

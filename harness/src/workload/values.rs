@@ -154,7 +154,7 @@ impl fmt::Display for Content {
 text_serde!(SizeLaw, Content);
 
 /// The most values in a pool: enough that the p99.9 of a size law is met.
-const POOL_VALUES_MAX: usize = 4096;
+pub(crate) const POOL_VALUES_MAX: usize = 4096;
 /// A pool stops growing here: larger than any cache, small beside the machine's memory.
 const POOL_BYTES_MAX: usize = 64 << 20;
 /// A pool holds at least this many values, whatever their size.
