@@ -132,7 +132,7 @@ impl<'b> Cursor<'b> {
     ///
     /// # Safety
     /// - `stamp` fits the record, and is `template`'s;
-    /// - there are `body.len(stamp)` bytes [`left`](Self::left);
+    /// - there are `body.len(stamp)` bytes [`left`](Self::left), and [`REST_BYTES_MIN`] more;
     /// - the CPU has the features of `K`'s tier.
     #[inline(always)]
     pub(super) unsafe fn put_body<K: Kernel>(&mut self, stamp: &Stamp, template: &Template, body: &Body<'_>) {
@@ -141,8 +141,11 @@ impl<'b> Cursor<'b> {
             // SAFETY: part of the body's length.
             self.at = unsafe { put_slice(stamp.outside_text(template), self.at) };
         }
-        // SAFETY: the stamp is part of the body's length, and its digits end within it. The digits
-        // are stored after the stamp and before anything behind it.
+        // With the key's text, even if there is no key: that saves a decision.
+        const { assert!(KEY_BYTES <= REST_BYTES_MIN) };
+        // SAFETY: the stamp is part of the body's length, and what stands behind it is less than
+        // what a record has behind its body. Its digits end within it; they are stored after the
+        // stamp and before anything behind it.
         unsafe {
             K::stamp(stamp.text(), stamp.len() + KEY_BYTES, self.at);
             stamp.put_digits::<K>(body.offset, body.timestamp_ms, self.at);

@@ -95,7 +95,8 @@ unsafe fn put_framed(digits: __m128i, frame: &DigitFrame, at: [*mut u8; 2]) {
     let framed = _mm_or_si128(_mm_and_si128(digits, mask), lead);
     // SAFETY: the caller's promise.
     unsafe { _mm_storel_epi64(at[0].cast(), framed) };
-    let framed = _mm_castsi128_pd(framed);
-    // SAFETY: the caller's promise; the store needs no alignment.
-    unsafe { _mm_storeh_pd(at[1].cast(), framed) };
+    // Not `_mm_storeh_pd`, which the compiler takes for a store to an aligned place.
+    let second = _mm_unpackhi_epi64(framed, framed);
+    // SAFETY: the caller's promise.
+    unsafe { _mm_storel_epi64(at[1].cast(), second) };
 }
