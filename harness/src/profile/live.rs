@@ -68,7 +68,8 @@ impl LiveTopic {
         for (name, value) in properties {
             config.set(name, value);
         }
-        let consumer: BaseConsumer = config.create()?;
+        // The binding wants one to take a consumer down in order; nobody joins it.
+        let consumer: BaseConsumer = config.set("group.id", "pelton-harness-look").create()?;
         let metadata = consumer
             .fetch_metadata(Some(topic), TIMEOUT)
             .with_context(|| format!("no answer from {brokers} about topic {topic}"))?;
