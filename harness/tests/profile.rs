@@ -114,7 +114,7 @@ fn a_live_topic_is_read_and_nothing_is_added_to_it() {
     }
     producer.flush(Duration::from_secs(30)).unwrap();
     let ends = || {
-        let consumer: BaseConsumer = config.create().unwrap();
+        let consumer: BaseConsumer = config.clone().set("group.id", "look").create().unwrap();
         [0, 1]
             .map(|partition| consumer.fetch_watermarks("orders", partition, Duration::from_secs(10)).unwrap())
     };
