@@ -133,7 +133,7 @@ fn json(criterion: &mut Criterion) {
         let mut out = vec![0; 2 * bytes];
         group.bench_function("floor/memcpy", |bencher| {
             bencher.iter(|| {
-                values.iter().for_each(|value| out[..value.len()].copy_from_slice(black_box(value)))
+                values.iter().for_each(|value| out[..value.len()].copy_from_slice(black_box(value)));
             });
         });
         let needle = memmem::Finder::new("\"shipped\"");

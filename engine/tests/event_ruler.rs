@@ -6,7 +6,7 @@
 //! of forty thousand generated pairs, of which a few hundred are kept, and of those that a person would
 //! think of. Three of all differed and are left out: in two, `{"exists":false}` stands before a field
 //! of the same array element, where event-ruler's answer depends on how the two are called; in one, it
-//! does not find that `ß` is anything but `X` once a wildcard stands beside that.
+//! no longer takes `z` for anything but `X` in either case once `{"wildcard":"*1"}` stands beside that.
 
 use std::sync::Arc;
 

@@ -176,9 +176,9 @@ impl Holding<'_> {
             return Bytes::NotText;
         };
         let Some(tree) = &part.tree else { return self.plain_only(part, text) };
-        let tracing = self.trace.is_some();
-        let hopeless = !tracing && part.prefilter.as_ref().is_some_and(|all| all.rules_out(text));
-        let json = if hopeless { is_json(text) } else { self.json(tree, text).is_ok() };
+        let prefilter = part.prefilter.as_ref().filter(|_| self.trace.is_none());
+        let hopeless = prefilter.and_then(|prefilter| prefilter.is_hopeless_json(text));
+        let json = hopeless.unwrap_or_else(|| self.json(tree, text).is_ok());
         if json {
             self.marks.meet_all(&part.of_plain);
             return Bytes::Json;

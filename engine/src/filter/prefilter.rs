@@ -6,6 +6,7 @@
 
 use memchr::memmem::Finder;
 
+use super::json::{is_json, is_json_at_a_glance};
 use crate::mapping::pattern::{Condition, Field, Test};
 
 /// So many texts are looked for, one after the other; with more, reading the value is cheaper.
@@ -39,11 +40,17 @@ impl Prefilter {
         })
     }
 
-    /// Whether `text` cannot match if it is JSON.
+    /// Whether `text` is JSON that cannot match. `None` if it has to be read to know.
     #[inline]
-    pub(super) fn rules_out(&self, text: &str) -> bool {
-        let text = text.as_bytes();
-        self.needles.iter().all(|needle| needle.find(text).is_none()) && self.escape.find(text).is_none()
+    pub(super) fn is_hopeless_json(&self, text: &str) -> Option<bool> {
+        if self.needles.iter().any(|needle| needle.find(text.as_bytes()).is_some()) {
+            return None;
+        }
+        // What is told at a glance has no escapes at all.
+        if is_json_at_a_glance(text) {
+            return Some(true);
+        }
+        self.escape.find(text.as_bytes()).is_none().then(|| is_json(text))
     }
 }
 

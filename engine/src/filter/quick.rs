@@ -73,8 +73,9 @@ fn bits(vector: __m256i, half: usize) -> u64 {
 fn kinds(block: &[u8; BLOCK]) -> Kinds {
     let mut kinds = Kinds::default();
     for half in 0..2 {
+        let start = block[32 * half..].as_ptr();
         // SAFETY: the block has 64 bytes, of which these are the first or the last 32.
-        let bytes = unsafe { _mm256_loadu_si256(block.as_ptr().add(32 * half).cast()) };
+        let bytes = unsafe { _mm256_loadu_si256(start.cast()) };
         let all = |byte: u8| _mm256_set1_epi8(byte.cast_signed());
         let equal = |bytes: __m256i, byte: u8| bits(_mm256_cmpeq_epi8(bytes, all(byte)), half);
         let up_to = |bytes: __m256i, most: u8| {
