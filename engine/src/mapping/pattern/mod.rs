@@ -78,7 +78,7 @@ pub struct Condition {
     pub field: Field,
     /// The way to it from there, name by name; empty for the part itself.
     pub path: Vec<String>,
-    /// The tests, in the pattern's order. [`Test::Absent`] is not among them.
+    /// The tests, in the pattern's order. None of them says that the field may be missing.
     pub tests: Vec<Test>,
     /// `{"exists": false}` is one of the tests: the field may be missing.
     pub may_be_absent: bool,
