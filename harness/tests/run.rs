@@ -40,6 +40,26 @@ fn records_from_memory_are_delivered_once_and_in_order() {
 }
 
 #[test]
+fn what_a_filter_leaves_out_is_audited_as_such() {
+    let directory = tempfile::tempdir().unwrap();
+    let filter = r#"{"value":{"amount":[{"numeric":["<",100]}]}}"#;
+    let common = ["--warm-up", "0s", "--value-size", "200B", "--filter", filter];
+    // One more for each partition of the broker: what the run begins with.
+    for (source, records, all) in [("memory", "50000", 50_000), ("embedded", "3000", 3_008)] {
+        let arguments =
+            [&["--source", source, "--records", records, "--partitions", "8"][..], &common].concat();
+        let (result, text) = run(&arguments, &directory.path().join(source));
+        let (delivered, filtered) = (result.audit.records_delivered, result.audit.records_filtered);
+        assert_eq!(delivered + filtered, all, "{text}");
+        assert!(delivered > all / 20 && delivered < all / 4, "about one in nine passes: {text}");
+        assert!(result.is_clean(), "{text}");
+    }
+    let output = harness(&["run", "--filter", "{}"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("found an empty object"));
+}
+
+#[test]
 fn an_open_loop_run_over_the_embedded_broker_is_clean_and_measured_from_the_intended_send() {
     let directory = tempfile::tempdir().unwrap();
     let arguments = [
