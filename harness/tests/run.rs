@@ -45,10 +45,10 @@ fn what_a_filter_leaves_out_is_audited_as_such() {
     let filter = r#"{"value":{"amount":[{"numeric":["<",100]}]}}"#;
     let common = ["--warm-up", "0s", "--value-size", "200B", "--filter", filter];
     // One more for each partition of the broker: what the run begins with.
-    for (source, records, all) in [("memory", "50000", 50_000), ("embedded", "3000", 3_008)] {
+    for (scenario, records, all) in [("throughput", "50000", 50_000), ("latency", "3000", 3_008)] {
         let arguments =
-            [&["--source", source, "--records", records, "--partitions", "8"][..], &common].concat();
-        let (result, text) = run(&arguments, &directory.path().join(source));
+            [&["--scenario", scenario, "--records", records, "--partitions", "8"][..], &common].concat();
+        let (result, text) = run(&arguments, &directory.path().join(scenario));
         let (delivered, filtered) = (result.audit.records_delivered, result.audit.records_filtered);
         assert_eq!(delivered + filtered, all, "{text}");
         assert!(delivered > all / 20 && delivered < all / 4, "about one in nine passes: {text}");

@@ -16,6 +16,7 @@
 //! A pattern that is not applied lets the record pass, unless another part of it objects. The same
 //! holds for the key.
 
+mod escapes;
 mod evaluate;
 mod explain;
 mod filters;

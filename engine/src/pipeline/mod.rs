@@ -107,7 +107,7 @@ pub struct BatchTrace<'a> {
     pub poller: usize,
     /// Invocations made, the successful one included.
     pub attempts: u32,
-    /// Time spent writing its records.
+    /// Time spent filtering and writing its records.
     pub encode: Duration,
     /// When it was handed to the invocation side for the first time.
     pub handed_at: Nanos,
