@@ -20,7 +20,12 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: &[Target] = &[Target { name: "payload", check: payload::check }];
+pub const TARGETS: &[Target] = &[
+    Target { name: "payload", check: payload::check },
+    Target { name: "capture", check: pelton::source::replay::fuzz::capture },
+    Target { name: "filter", check: pelton::filter::fuzz::pattern_and_value },
+    Target { name: "response", check: pelton::deliver::response::fuzz },
+];
 
 /// The environment variable that names the target under libFuzzer, whose `main` takes the arguments.
 pub const TARGET_VARIABLE: &str = "PELTON_FUZZ_TARGET";
