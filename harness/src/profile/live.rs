@@ -178,12 +178,14 @@ impl LiveTopic {
         let clock = Clock::start();
         let mut measured = Duration::ZERO;
         let (mut delivered, mut too_short, mut removable) = (0, 0, true);
-        while measured < plan.duration && !interrupted.load(Ordering::Relaxed) {
+        // A short topic may be over before its first slice with samples; the next pass begins with one.
+        while (measured < plan.duration || !session.has_profiled()) && !interrupted.load(Ordering::Relaxed) {
             let mut feed = Feed::Kafka(self.feed("profile"));
             session.prepare(&mut feed);
             let mut pass = Pass { topic: self, plan, clock, interrupted, tell, delivered };
             let slices = session.slices();
-            let (took, remarks) = pass.run(&feed, plan.duration - measured, session)?;
+            let (took, remarks) =
+                pass.run(&feed, plan.duration.saturating_sub(measured).max(IDLE), session)?;
             delivered = pass.delivered;
             measured += took;
             report.passes += 1;
@@ -270,8 +272,9 @@ impl Pass<'_> {
         let threads = roles.threads(Role::Engine);
         session.over(&View { now: self.clock.now(), counters: subject.engine.counters(), threads: &threads });
         self.delivered += moved.1;
+        let measured = self.clock.now() - started;
         let (_, remarks) = subject.end();
-        Ok((self.clock.now() - started, remarks))
+        Ok((measured, remarks))
     }
 
     fn wait_for_first(&mut self, subject: &Subject) -> anyhow::Result<()> {
