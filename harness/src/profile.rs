@@ -35,8 +35,10 @@ use crate::result::{RunResult, ratio};
 use crate::run::{RunPlan, Tick, run_probed};
 use crate::workload::scenario::{End, FunctionSpec, Scenario, SourceSpec};
 
+use crate::subject;
 use analysis::Stages;
 use flame::Folded;
+
 use floors::{EncodeFloors, Floor};
 use live::{LivePlan, LiveTopic};
 use report::Facts;
@@ -165,6 +167,8 @@ struct Floors {
     poll: Option<Floor>,
     /// Why there is none.
     no_poll: Option<String>,
+    /// `None` without filters.
+    filter: Option<Floor>,
     /// `None` where nothing is sent.
     send: Option<Floor>,
 }
@@ -217,7 +221,23 @@ fn measure_floors(
     };
     tell(Doing::Next("floors of encoding: copies and kernels"));
     let topic = live.map_or_else(|| Topic::new("harness"), |topic| topic.topic().clone());
-    floors.encode = sample.view(|records| floors::encode(records, &topic, Tier::best()));
+    sample.view(|records| {
+        let kept = match subject::filters(&scenario.mapping.filters) {
+            Ok(Some(filters)) => floors::kept(records, &topic, filters),
+            // The run began, so they are patterns.
+            Ok(None) | Err(_) => records.to_vec(),
+        };
+        if !scenario.mapping.filters.is_empty() && !kept.is_empty() {
+            // Costs are told per record that is delivered: the others are read and looked at for it.
+            #[expect(clippy::cast_precision_loss, reason = "counts of a sample")]
+            let read_per_delivered = records.len() as f64 / kept.len() as f64;
+            floors.filter = Some(floors::filter(records, read_per_delivered));
+            if let Some(poll) = &mut floors.poll {
+                poll.ns_per_record *= read_per_delivered;
+            }
+        }
+        floors.encode = floors::encode(&kept, &topic, Tier::best());
+    });
     if let FunctionSpec::Endpoint { .. } = scenario.function {
         tell(Doing::Next("floor of send: a socket"));
         let traffic = traffic(seen, &floors);

@@ -170,7 +170,11 @@ fn start_with<I: Invoker>(
     engine.context("the engine did not start")
 }
 
-fn filters(patterns: &[String]) -> anyhow::Result<Option<Arc<Filters>>> {
+/// The filters of a mapping; `None` if it has none.
+///
+/// # Errors
+/// If one is no pattern.
+pub fn filters(patterns: &[String]) -> anyhow::Result<Option<Arc<Filters>>> {
     let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
     Ok(if patterns.is_empty() { None } else { Some(Arc::new(Filters::parse(&patterns)?)) })
 }

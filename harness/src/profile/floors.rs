@@ -3,8 +3,10 @@
 use std::hint::black_box;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
+use pelton::filter::{Filters, Matcher};
 use pelton::ids::{Partition, Topic};
 use pelton::payload::{Template, Tier, encoded_len, internals};
 use pelton::record::RecordRef;
@@ -103,6 +105,30 @@ pub fn encode(records: &[RecordRef<'_>], topic: &Topic, tier: Tier) -> EncodeFlo
         what: "copying the same text, finished (memcpy)".into(),
     });
     floors
+}
+
+/// Those of `records` that pass `filters`.
+#[must_use]
+pub fn kept<'r>(records: &[RecordRef<'r>], topic: &Topic, filters: Arc<Filters>) -> Vec<RecordRef<'r>> {
+    let mut matcher = Matcher::new(filters);
+    records.iter().filter(|record| matcher.keeps(topic, *record)).copied().collect()
+}
+
+/// Measures the floor of filtering: every byte of each value is looked at once, because a value that
+/// is not JSON must not be dropped. Per delivered record, for each of which `read_per_delivered`
+/// records are read.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "a count of a sample")]
+pub fn filter(records: &[RecordRef<'_>], read_per_delivered: f64) -> Floor {
+    let values: Vec<&[u8]> = records.iter().filter_map(|record| record.value).collect();
+    // JSON holds no byte of zero, so that each value is looked at to its end.
+    let pass = time(|| {
+        black_box(values.iter().filter(|value| memchr::memchr(0, value).is_some()).count());
+    });
+    Floor {
+        ns_per_record: pass / records.len().max(1) as f64 * read_per_delivered,
+        what: "looking at every byte of the values once (memchr)".into(),
+    }
 }
 
 /// How long the texts of each record are.
@@ -297,6 +323,18 @@ mod tests {
         assert!(floors.base64.is_none() && floors.headers.is_none());
         assert!(floors.json.unwrap().ns_per_record > 0.0);
         assert_eq!(encode(&[], &Topic::new("t"), Tier::best()), EncodeFloors::default());
+    }
+
+    #[test]
+    fn the_floor_of_a_filter_is_told_per_record_that_passes() {
+        let values: Vec<String> =
+            (0..100).map(|at| format!(r#"{{"a":{at},"b":"{}"}}"#, "x".repeat(300))).collect();
+        let records: Vec<RecordRef<'_>> =
+            values.iter().map(|value| record(Some(value.as_bytes()), &[])).collect();
+        let filters = Arc::new(Filters::parse(&[r#"{"value":{"a":[{"numeric":["<",10]}]}}"#]).unwrap());
+        let kept = kept(&records, &Topic::new("t"), filters);
+        assert_eq!(kept.len(), 10);
+        assert!(filter(&records, 10.0).ns_per_record > 0.0);
     }
 
     #[test]

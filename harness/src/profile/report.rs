@@ -125,7 +125,9 @@ fn stage_report(stage: Stage, facts: &Facts<'_>, records: u64, cycles_per_ns: Op
 fn why_unused(stage: Stage, facts: &Facts<'_>) -> String {
     match stage {
         _ if facts.detail == Detail::Nothing => "not known: the binary has no symbols",
-        Stage::Filter => "not used: no filter criteria were set",
+        Stage::Filter if facts.plan.run.scenario.mapping.filters.is_empty() => {
+            "not used: no filter criteria were set (--filter)"
+        }
         Stage::Headers if facts.floors.encode.headers.is_none() && facts.plan.floors => {
             "not used: the records have no headers"
         }
@@ -158,7 +160,7 @@ fn floor_of(stage: Stage, facts: &Facts<'_>) -> StageFloor {
             or_unknown(&whole, not_asked)
         }
         Stage::Send => or_unknown(&floors.send, not_asked),
-        Stage::Filter => StageFloor::Unknown("a floor is not known".into()),
+        Stage::Filter => or_unknown(&floors.filter, not_asked),
         Stage::Batch | Stage::HandOver | Stage::Gather | Stage::Commit | Stage::Loop => StageFloor::Nothing,
         Stage::Harness | Stage::Unknown => StageFloor::Unknown("it is no part of the engine's work".into()),
     }

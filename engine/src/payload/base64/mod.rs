@@ -8,7 +8,11 @@ pub(super) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx512;
 #[cfg(target_arch = "x86_64")]
+mod avx2_digits;
+#[cfg(target_arch = "x86_64")]
 mod avx512_digits;
+#[cfg(target_arch = "x86_64")]
+mod avx512_headers;
 pub(super) mod portable;
 pub(super) mod scalar;
 #[cfg(target_arch = "x86_64")]
