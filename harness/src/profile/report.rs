@@ -160,6 +160,7 @@ fn floor_of(stage: Stage, facts: &Facts<'_>) -> StageFloor {
             or_unknown(&whole, not_asked)
         }
         Stage::Send => or_unknown(&floors.send, not_asked),
+        Stage::Filter if facts.plan.run.scenario.mapping.filters.is_empty() => StageFloor::Nothing,
         Stage::Filter => or_unknown(&floors.filter, not_asked),
         Stage::Batch | Stage::HandOver | Stage::Gather | Stage::Commit | Stage::Loop => StageFloor::Nothing,
         Stage::Harness | Stage::Unknown => StageFloor::Unknown("it is no part of the engine's work".into()),
