@@ -22,35 +22,32 @@ struct Field {
     span: u64,
     /// Subtracted before the digits are made: what the higher digits stand for.
     high: i64,
-    /// Of the eight bytes at `at` those that are digits; the others are in `lead`.
-    mask: u64,
-    lead: u64,
-    /// Where the eight bytes stand in the text.
+    /// Where its eight bytes stand in the text.
     at: usize,
 }
 
 impl Field {
     /// Fits no number.
-    const NOTHING: Self = Self { base: 0, span: 0, high: 0, mask: 0, lead: 0, at: 0 };
+    const NOTHING: Self = Self { base: 0, span: 0, high: 0, at: 0 };
 
     /// The field of `number`, which ends at `end` in `text` (and does not begin it: the eight
-    /// bytes before `end` are there).
-    fn new(number: i64, text: &[u8], end: usize) -> Self {
+    /// bytes before `end` are there), and its mask and lead for the [`DigitFrame`].
+    fn new(number: i64, text: &[u8], end: usize) -> (Self, u64, u64) {
         let at = end - 8;
         let rendered: [u8; 8] = std::array::from_fn(|byte| text[at + byte]);
         let rendered = u64::from_le_bytes(rendered);
         let digits = decimal_len(number);
         if number < 0 {
             // Kafka has no such offsets and few such timestamps: rendered one by one.
-            Self { base: number, span: 1, high: number, mask: 0, lead: rendered, at }
+            (Self { base: number, span: 1, high: number, at }, 0, rendered)
         } else if digits > 8 {
             let high = number - number % EIGHT_DIGITS as i64;
-            Self { base: high, span: EIGHT_DIGITS, high, mask: u64::MAX, lead: 0, at }
+            (Self { base: high, span: EIGHT_DIGITS, high, at }, u64::MAX, 0)
         } else {
             let base = if digits == 1 { 0 } else { 10_i64.pow(digits as u32 - 1) };
             let span = 10_u64.pow(digits as u32) - base as u64;
             let mask = u64::MAX << (8 * (8 - digits));
-            Self { base, span, high: 0, mask, lead: rendered & !mask, at }
+            (Self { base, span, high: 0, at }, mask, rendered & !mask)
         }
     }
 
@@ -152,12 +149,11 @@ impl Stamp {
         self.len = put(timestamp_type.name().as_bytes());
         put(KEY.as_bytes());
 
-        self.offset = Field::new(offset, text, offset_end);
-        self.timestamp = Field::new(timestamp_ms, text, timestamp_end);
-        self.frame = DigitFrame {
-            mask: [self.offset.mask, self.timestamp.mask],
-            lead: [self.offset.lead, self.timestamp.lead],
-        };
+        let (offset, offset_mask, offset_lead) = Field::new(offset, text, offset_end);
+        let (timestamp, timestamp_mask, timestamp_lead) = Field::new(timestamp_ms, text, timestamp_end);
+        self.offset = offset;
+        self.timestamp = timestamp;
+        self.frame = DigitFrame { mask: [offset_mask, timestamp_mask], lead: [offset_lead, timestamp_lead] };
         self.timestamp_type = timestamp_type;
     }
 
