@@ -34,6 +34,8 @@ const IDLE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// So many passes that were over at once show that all will be.
 const TOO_SHORT_MAX: usize = 3;
+/// So many passes of which no slice with samples saw a record show that none will.
+const UNSEEN_MAX: u32 = 12;
 /// How often to try to remove a group that its members are still leaving.
 const REMOVE_TRIES_MAX: usize = 40;
 
@@ -189,9 +191,9 @@ impl LiveTopic {
             delivered = pass.delivered;
             measured += took;
             report.passes += 1;
+            let ended_by_itself = !remarks.is_empty();
             report.remarks.extend(remarks);
             too_short += usize::from(session.slices() == slices);
-            let ended_by_itself = !report.remarks.is_empty();
             // Where one cannot be removed, the next cannot either, and the answer takes its time.
             if let Feed::Kafka(feed) = &feed
                 && removable
@@ -200,7 +202,7 @@ impl LiveTopic {
                 report.remarks.push(format!("{error}; nor were those of later passes, of the same form"));
                 removable = false;
             }
-            if too_short == TOO_SHORT_MAX {
+            if too_short == TOO_SHORT_MAX || (report.passes == UNSEEN_MAX && !session.has_profiled()) {
                 bail!(
                     "topic {} holds {} records, which the engine has read before it can be looked at; profile a \
                      longer one, or a workload of the same shape (see --value-size and --key)",
