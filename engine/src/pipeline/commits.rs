@@ -36,7 +36,7 @@ impl<S: Source> ConsumerThread<S> {
     }
 
     pub(super) fn commit_when_due(&mut self) {
-        let now = self.clock.now();
+        let now = self.world.now();
         if self.cadence.tick(now, &mut self.scratch.offsets)
             && let Err(error) = self.source.commit(&self.scratch.offsets, CommitMode::Async)
         {
@@ -50,11 +50,11 @@ impl<S: Source> ConsumerThread<S> {
     /// # Errors
     /// What the client cannot get over.
     pub(super) fn commit_and_wait(&mut self, wanted: impl Fn(Partition) -> bool) -> Result<(), SourceError> {
-        let began = self.clock.now();
+        let began = self.world.now();
         // Repeated by the client after the newer one, an older commit would move the group back.
-        while self.cadence.is_in_flight() && self.clock.now() < began + ANSWER_PATIENCE {
+        while self.cadence.is_in_flight() && self.world.now() < began + ANSWER_PATIENCE {
             self.serve()?;
-            self.parker.park_timeout(ANSWER_SLEEP);
+            self.world.sleep(ANSWER_SLEEP);
         }
         self.note_moved();
         let mut offsets = std::mem::take(&mut self.scratch.offsets);
@@ -68,12 +68,12 @@ impl<S: Source> ConsumerThread<S> {
     fn commit_until(&mut self, offsets: &[(Partition, Offset)], deadline: Nanos) -> Result<(), SourceError> {
         while let Err(error) = self.source.commit(offsets, CommitMode::Sync) {
             self.counters.error(ErrorKind::Commit);
-            if self.clock.now() + LAST_PAUSE >= deadline {
+            if self.world.now() + LAST_PAUSE >= deadline {
                 tracing::warn!("{error}; what is done since the last commit is delivered again");
                 return Ok(());
             }
             tracing::debug!("{error}; it is tried again");
-            self.parker.park_timeout(LAST_PAUSE);
+            self.world.sleep(LAST_PAUSE);
             // The group goes on only if its members are served.
             self.serve()?;
         }
@@ -85,11 +85,11 @@ impl<S: Source> ConsumerThread<S> {
     pub(super) fn on_commit_failed(&mut self, error: &SourceError) {
         tracing::warn!("{error}; it is tried again with the next one");
         self.counters.error(ErrorKind::Commit);
-        self.cadence.on_failed(self.clock.now());
+        self.cadence.on_failed(self.world.now());
     }
 
     pub(super) fn tell_committed(&mut self, offsets: &[(Partition, Offset)]) {
-        let now = self.clock.now();
+        let now = self.world.now();
         for &(partition, offset) in offsets {
             if let Some(owned) = self.owned(partition) {
                 let before = owned.gauges.committed();

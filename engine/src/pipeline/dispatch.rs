@@ -10,24 +10,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
+use std::time::Duration;
+
 use crossbeam::queue::ArrayQueue;
-use crossbeam::sync::Unparker;
+use crossbeam::sync::{Parker, Unparker};
 use tokio::sync::Notify;
 
 use crate::batch::Payload;
 use crate::deliver::Outcome;
 use crate::invoke::Invoker;
-use crate::time::{Clock, Nanos};
+use crate::time::{Clock, Nanos, wall_ms};
 
-/// What an invocation came to.
-#[derive(Debug)]
-pub(super) struct Answer {
-    /// The poller, numbered within its thread.
-    pub(super) poller: usize,
-    pub(super) outcome: Outcome,
-    pub(super) started_at: Nanos,
-    pub(super) done_at: Nanos,
-}
+use super::world::{Answer, World};
 
 /// From one poller to its task.
 #[derive(Debug)]
@@ -37,21 +31,22 @@ struct Lane {
     closed: AtomicBool,
 }
 
-/// The invocation side as a consumer thread sees it.
+/// The machine as a consumer thread sees it: its clocks, its sleep, the invocation side.
 #[derive(Debug)]
 pub(super) struct Dispatch {
     lanes: Vec<Arc<Lane>>,
     answers: Arc<ArrayQueue<Answer>>,
+    parker: Parker,
+    clock: Clock,
 }
 
 impl Dispatch {
-    /// Starts one task per poller on `runtime`. Each answer ends the sleep of the thread that
-    /// `unparker` belongs to.
+    /// Starts one task per poller on `runtime`. Each answer ends the sleep on `parker`.
     pub(super) fn start<I: Invoker>(
         runtime: &tokio::runtime::Handle,
         pollers: usize,
         invoker: &Arc<I>,
-        unparker: &Unparker,
+        parker: Parker,
         clock: Clock,
     ) -> Self {
         let answers = Arc::new(ArrayQueue::new(pollers));
@@ -67,25 +62,37 @@ impl Dispatch {
                     Arc::clone(&lane),
                     Arc::clone(invoker),
                     Arc::clone(&answers),
-                    unparker.clone(),
+                    parker.unparker().clone(),
                     clock,
                 ));
                 lane
             })
             .collect();
-        Self { lanes, answers }
+        Self { lanes, answers, parker, clock }
+    }
+}
+
+impl World for Dispatch {
+    fn now(&self) -> Nanos {
+        self.clock.now()
     }
 
-    /// Hands `payload` to the poller's task. The poller must have nothing in flight.
-    pub(super) fn hand_over(&self, poller: usize, payload: Payload) {
+    fn wall_ms(&self) -> i64 {
+        wall_ms()
+    }
+
+    fn sleep(&self, at_most: Duration) {
+        self.parker.park_timeout(at_most);
+    }
+
+    fn invoke(&self, poller: usize, payload: Payload) {
         let lane = &self.lanes[poller];
         let refused = lane.job.push(payload).is_err();
         assert!(!refused, "poller {poller} has an invocation in flight already");
         lane.ready.notify_one();
     }
 
-    /// The next answer, if one has come.
-    pub(super) fn answer(&self) -> Option<Answer> {
+    fn answer(&self) -> Option<Answer> {
         self.answers.pop()
     }
 }

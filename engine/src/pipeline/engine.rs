@@ -7,18 +7,13 @@ use std::thread::JoinHandle;
 
 use crossbeam::sync::{Parker, Unparker};
 
-use crate::commit::Cadence;
 use crate::invoke::Invoker;
-use crate::payload::Pool;
 use crate::source::{Source, SourceError};
 use crate::telemetry::Counters;
 use crate::time::Clock;
 
 use super::dispatch::Dispatch;
-use super::poller::Poller;
-use super::rebalance::Rebalance;
-use super::repeats::Repeats;
-use super::thread::{ConsumerThread, Scratch};
+use super::thread::{ConsumerPlan, ConsumerThread};
 use super::{EngineSettings, Observer, POLLERS_MAX, THREADS_MAX};
 
 /// Ends a consumer thread's sleep. Given to its source, which calls it from any thread whenever
@@ -121,30 +116,18 @@ impl Engine {
             };
             // Should this fail, dropping the handle drains the threads that run already.
             let source = connect(ThreadPlan { thread, pollers, wake })?;
-            let writer = counters.writer(thread);
-            writer.set_pollers(pollers as u64);
-            let consumer = ConsumerThread {
+            let world = Dispatch::start(handle.runtime(), pollers, invoker, parker, clock);
+            let consumer = ConsumerThread::new(
+                ConsumerPlan {
+                    settings: Arc::clone(&settings),
+                    counters: counters.writer(thread),
+                    observer: observer.cloned(),
+                    draining: Arc::clone(&draining),
+                    pollers: named..named + pollers,
+                },
                 source,
-                pollers: (0..pollers)
-                    .map(|number| Poller::new(number, named + number, settings.filters.as_ref()))
-                    .collect(),
-                dispatch: Dispatch::start(handle.runtime(), pollers, invoker, &unparker, clock),
-                pool: Pool::new(
-                    settings.arena_budget_bytes,
-                    settings.limits.payload_bytes_max as usize,
-                    settings.limits.batch_size as usize,
-                ),
-                parker,
-                clock,
-                counters: writer,
-                observer: observer.cloned(),
-                draining: Arc::clone(&draining),
-                cadence: Cadence::new(settings.commit_interval),
-                rebalance: Rebalance::default(),
-                problems: Repeats::default(),
-                scratch: Scratch::default(),
-                settings: Arc::clone(&settings),
-            };
+                Box::new(world),
+            );
             named += pollers;
             let join = std::thread::Builder::new()
                 .name(format!("pelton-{thread}"))

@@ -35,9 +35,9 @@ impl Poller {
                 }
             }
             let before = queue.pending().len();
-            let began = bench.clock.now();
+            let began = bench.world.now();
             let full = self.take(queue, began, bench);
-            let ended = bench.clock.now();
+            let ended = bench.world.now();
             self.encode += ended - began;
             let now_taken = before - queue.pending().len();
             taken += now_taken;

@@ -24,12 +24,15 @@ mod rebalance;
 mod repeats;
 mod sieve;
 mod thread;
+mod world;
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use engine::{Engine, EngineError, EngineHandle, Report, ThreadPlan, Wake};
+pub use thread::{ConsumerPlan, ConsumerThread, Turn};
+pub use world::{Answer, World};
 
 use crate::batch::{BatchLimits, Run, SealedBatch};
 use crate::deliver::RetryPolicy;

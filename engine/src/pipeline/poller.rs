@@ -16,20 +16,19 @@ use crate::ids::{Offset, Partition, Topic};
 use crate::payload::Pool;
 use crate::source::RecordQueue;
 use crate::telemetry::{Count, ErrorKind, Writer};
-use crate::time::{Clock, Nanos, wall_ms};
+use crate::time::Nanos;
 
-use super::dispatch::{Answer, Dispatch};
 use super::parcel::{Flight, Parcel, without_leaving};
 use super::partitions::Partitions;
 use super::sieve::Sieve;
+use super::world::{Answer, World};
 use super::{BatchTrace, EngineSettings, Observer};
 
 /// What a poller works with on its thread.
 pub(super) struct Bench<'a> {
     pub(super) settings: &'a EngineSettings,
-    pub(super) clock: Clock,
+    pub(super) world: &'a dyn World,
     pub(super) pool: &'a mut Pool,
-    pub(super) dispatch: &'a Dispatch,
     pub(super) counters: &'a Writer,
     pub(super) observer: Option<&'a dyn Observer>,
 }
@@ -92,7 +91,7 @@ impl Poller {
             moved |= self.fill(queue, bench);
         }
         if self.ready.is_none() && self.flight.is_none() {
-            let now = bench.clock.now();
+            let now = bench.world.now();
             if let Some(cause) = self.open.as_mut().and_then(|open| open.due(now)) {
                 self.seal(cause, bench);
                 moved = true;
@@ -131,12 +130,12 @@ impl Poller {
     fn retry(&mut self, bench: &Bench<'_>) -> bool {
         let Some(flight) = self.flight.as_mut() else { return false };
         let Some(at) = flight.retry_at else { return false };
-        if bench.clock.now() < at {
+        if bench.world.now() < at {
             return false;
         }
         flight.retry_at = None;
         bench.counters.records(Count::Invoked, u64::from(flight.parcel.payload.records()));
-        bench.dispatch.hand_over(self.number, flight.parcel.payload.clone());
+        bench.world.invoke(self.number, flight.parcel.payload.clone());
         true
     }
 
@@ -161,7 +160,7 @@ impl Poller {
             return;
         }
         let Some(open) = self.open.take() else { return };
-        let batch = open.seal(cause, bench.clock.now());
+        let batch = open.seal(cause, bench.world.now());
         let payload = batch.whole();
         bench.counters.batch(cause.label(), u64::from(payload.records()), payload.len() as u64);
         self.ready = Some(Parcel { payload, batch, kept: None, encode: self.encode });
@@ -179,11 +178,11 @@ impl Poller {
         self.flight = Some(Flight {
             parcel,
             delivery: Delivery::new(bench.settings.retry, self.seed),
-            handed_at: bench.clock.now(),
+            handed_at: bench.world.now(),
             sent_at: None,
             retry_at: None,
         });
-        bench.dispatch.hand_over(self.number, payload);
+        bench.world.invoke(self.number, payload);
     }
 
     /// The invocation in flight was answered.
@@ -220,7 +219,7 @@ impl Poller {
                 ordered(owned.watermark.on_done(run.first, run.last), &bench.settings.topic, owned.partition);
             }
         }
-        note_ages(&flight.parcel.payload, bench.counters);
+        note_ages(&flight.parcel.payload, bench.world.wall_ms(), bench.counters);
         if let Some(observer) = bench.observer {
             observer.on_delivered(&BatchTrace {
                 batch: &flight.parcel.batch,
@@ -314,8 +313,7 @@ pub(super) fn ordered(moved: Result<(), CommitError>, topic: &Topic, partition: 
 }
 
 /// Counts how old the delivered records are by their own timestamps.
-fn note_ages(payload: &Payload, counters: &Writer) {
-    let now_ms = wall_ms();
+fn note_ages(payload: &Payload, now_ms: i64, counters: &Writer) {
     let mut same = (0, 0);
     for entry in payload.entries() {
         // Records of one producer batch share a timestamp more often than not.

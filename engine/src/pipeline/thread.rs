@@ -1,23 +1,23 @@
 //! A consumer thread: serves its client, gives each poller its turn, commits, sleeps.
 
+use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-use crossbeam::sync::Parker;
 
 use crate::commit::Cadence;
 use crate::ids::{Offset, Partition};
 use crate::payload::Pool;
 use crate::source::{Source, SourceError, SourceEvent, SourceState, Start};
 use crate::telemetry::{ArenaBytes, EngineState, ErrorKind, Writer};
-use crate::time::{Clock, Nanos};
+use crate::time::Nanos;
 
-use super::dispatch::Dispatch;
 use super::partitions::Owned;
 use super::poller::{Bench, Poller};
 use super::rebalance::{Change, Rebalance, Step};
 use super::repeats::Repeats;
+use super::world::World;
 use super::{EngineSettings, Observer};
 
 /// The longest sleep: the client's own timers are served at least this often.
@@ -30,15 +30,36 @@ const ASSIGN_PAUSE: Duration = Duration::from_secs(1);
 /// How long leaving the group may take.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Everything a consumer thread owns.
-pub(super) struct ConsumerThread<S: Source> {
+/// What a consumer thread is told at its start.
+pub struct ConsumerPlan {
+    /// The mapping's, the same for all threads.
+    pub settings: Arc<EngineSettings>,
+    /// Where it counts.
+    pub counters: Writer,
+    /// Who is told of its batches.
+    pub observer: Option<Arc<dyn Observer>>,
+    /// Set from outside when it is to end.
+    pub draining: Arc<AtomicBool>,
+    /// Its pollers, numbered over all threads: as many as its source has queues.
+    pub pollers: Range<usize>,
+}
+
+impl fmt::Debug for ConsumerPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConsumerPlan").field("pollers", &self.pollers).finish_non_exhaustive()
+    }
+}
+
+/// What a consumer thread does, without the thread: one client, its pollers, its commits.
+///
+/// [`run`](Self::run) does it until the end. A driver that has its own time, and other members to
+/// look after, calls [`turn`](Self::turn) instead.
+pub struct ConsumerThread<S: Source> {
     pub(super) source: S,
     pub(super) pollers: Vec<Poller>,
     pub(super) settings: Arc<EngineSettings>,
-    pub(super) dispatch: Dispatch,
+    pub(super) world: Box<dyn World>,
     pub(super) pool: Pool,
-    pub(super) parker: Parker,
-    pub(super) clock: Clock,
     pub(super) counters: Writer,
     pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) draining: Arc<AtomicBool>,
@@ -46,6 +67,25 @@ pub(super) struct ConsumerThread<S: Source> {
     pub(super) rebalance: Rebalance,
     pub(super) problems: Repeats,
     pub(super) scratch: Scratch,
+    /// When a drain that has begun is at its end.
+    drain_until: Option<Nanos>,
+}
+
+impl<S: Source> fmt::Debug for ConsumerThread<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConsumerThread").field("pollers", &self.pollers).finish_non_exhaustive()
+    }
+}
+
+/// What comes after one turn of a consumer thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Another turn, at once.
+    Again,
+    /// Another turn when something arrives, or after so long at the latest.
+    Sleep(Duration),
+    /// [`ConsumerThread::finish`]: it is drained, or cannot go on.
+    End(Result<(), SourceError>),
 }
 
 /// Lists kept between turns so that none is allocated in steady state.
@@ -61,9 +101,8 @@ macro_rules! bench {
     ($thread:expr) => {
         Bench {
             settings: &$thread.settings,
-            clock: $thread.clock,
+            world: &*$thread.world,
             pool: &mut $thread.pool,
-            dispatch: &$thread.dispatch,
             counters: &$thread.counters,
             observer: $thread.observer.as_deref(),
         }
@@ -71,47 +110,86 @@ macro_rules! bench {
 }
 
 impl<S: Source> ConsumerThread<S> {
+    /// A thread that reads from `source`, which must have a queue for each poller of `plan`.
+    #[must_use]
+    pub fn new(plan: ConsumerPlan, source: S, world: Box<dyn World>) -> Self {
+        let ConsumerPlan { settings, counters, observer, draining, pollers } = plan;
+        counters.set_pollers(pollers.len() as u64);
+        Self {
+            source,
+            pollers: pollers
+                .enumerate()
+                .map(|(number, name)| Poller::new(number, name, settings.filters.as_ref()))
+                .collect(),
+            pool: Pool::new(
+                settings.arena_budget_bytes,
+                settings.limits.payload_bytes_max as usize,
+                settings.limits.batch_size as usize,
+            ),
+            world,
+            counters,
+            observer,
+            draining,
+            cadence: Cadence::new(settings.commit_interval),
+            rebalance: Rebalance::default(),
+            problems: Repeats::default(),
+            scratch: Scratch::default(),
+            settings,
+            drain_until: None,
+        }
+    }
+
     /// Runs until drained, or until the client cannot go on.
     ///
     /// # Errors
     /// What the client cannot get over.
-    pub(super) fn run(mut self) -> Result<(), SourceError> {
-        let mut drain_until = None;
-        let mut verdict = Ok(());
+    pub fn run(mut self) -> Result<(), SourceError> {
         loop {
-            if let Err(fatal) = self.serve() {
-                verdict = Err(fatal);
-                break;
-            }
-            let mut moved = self.answers();
-            if drain_until.is_none() && self.draining.load(Ordering::Acquire) {
-                drain_until = Some(self.clock.now() + self.settings.drain_deadline);
-            }
-            for (number, poller) in self.pollers.iter_mut().enumerate() {
-                let bench = &mut bench!(self);
-                if drain_until.is_some() {
-                    poller.seal_for_drain(bench);
+            match self.turn() {
+                Turn::Again => {}
+                Turn::Sleep(at_most) => self.world.sleep(at_most),
+                Turn::End(verdict) => {
+                    self.finish();
+                    return verdict;
                 }
-                moved |= poller.turn(self.source.queue(number), drain_until.is_none(), bench);
-            }
-            if let Err(fatal) = self.rebalance() {
-                verdict = Err(fatal);
-                break;
-            }
-            if moved {
-                self.note_moved();
-            }
-            self.commit_when_due();
-            self.report();
-            if drain_until.is_some_and(|until| self.is_drained(until)) {
-                break;
-            }
-            if !moved {
-                self.sleep(drain_until);
             }
         }
-        self.finish();
-        verdict
+    }
+
+    /// Serves the client and the answers, gives each poller its turn, commits what is due.
+    #[must_use]
+    pub fn turn(&mut self) -> Turn {
+        if let Err(fatal) = self.serve() {
+            return Turn::End(Err(fatal));
+        }
+        let mut moved = self.answers();
+        if self.drain_until.is_none() && self.draining.load(Ordering::Acquire) {
+            self.drain_until = Some(self.world.now() + self.settings.drain_deadline);
+        }
+        let drain_until = self.drain_until;
+        for (number, poller) in self.pollers.iter_mut().enumerate() {
+            let bench = &mut bench!(self);
+            if drain_until.is_some() {
+                poller.seal_for_drain(bench);
+            }
+            moved |= poller.turn(self.source.queue(number), drain_until.is_none(), bench);
+        }
+        if let Err(fatal) = self.rebalance() {
+            return Turn::End(Err(fatal));
+        }
+        if moved {
+            self.note_moved();
+        }
+        self.commit_when_due();
+        self.report();
+        if drain_until.is_some_and(|until| self.is_drained(until)) {
+            return Turn::End(Ok(()));
+        }
+        match self.sleep_at_most() {
+            Duration::ZERO => Turn::Again,
+            _ if moved => Turn::Again,
+            at_most => Turn::Sleep(at_most),
+        }
     }
 
     /// Takes in what the client has to say.
@@ -151,7 +229,7 @@ impl<S: Source> ConsumerThread<S> {
         self.counters.error(ErrorKind::Polling);
         let text = problem.to_string();
         self.counters.counters().note_problem(&text);
-        match self.problems.note(&text, self.clock.now()) {
+        match self.problems.note(&text, self.world.now()) {
             Some(0) => tracing::warn!("{text}{more}"),
             Some(untold) => tracing::warn!(untold, "{text}{more}"),
             None => {}
@@ -160,7 +238,7 @@ impl<S: Source> ConsumerThread<S> {
 
     fn answers(&mut self) -> bool {
         let mut any = false;
-        while let Some(answer) = self.dispatch.answer() {
+        while let Some(answer) = self.world.answer() {
             let poller = answer.poller;
             self.pollers[poller].on_answer(&answer, &mut bench!(self));
             any = true;
@@ -169,7 +247,7 @@ impl<S: Source> ConsumerThread<S> {
     }
 
     fn rebalance(&mut self) -> Result<(), SourceError> {
-        let now = self.clock.now();
+        let now = self.world.now();
         while let Some(step) = self.rebalance.step(now, self.settings.drain_deadline, |partition| {
             self.pollers.iter().any(|poller| poller.carries(partition))
         }) {
@@ -203,7 +281,7 @@ impl<S: Source> ConsumerThread<S> {
         }
         if let Err(error) = self.source.assign(routes, starts) {
             self.on_problem(&error, "; it is tried again");
-            self.rebalance.assign_again(partitions, self.clock.now() + ASSIGN_PAUSE);
+            self.rebalance.assign_again(partitions, self.world.now() + ASSIGN_PAUSE);
             return;
         }
         for &(partition, poller) in routes.iter() {
@@ -261,23 +339,17 @@ impl<S: Source> ConsumerThread<S> {
         });
     }
 
-    fn sleep(&self, drain_until: Option<Nanos>) {
-        let now = self.clock.now();
+    fn sleep_at_most(&self) -> Duration {
         let deadlines = self.pollers.iter().filter_map(Poller::deadline);
-        let others = [self.rebalance.deadline(), self.cadence.deadline(), drain_until];
+        let others = [self.rebalance.deadline(), self.cadence.deadline(), self.drain_until];
         let next = deadlines.chain(others.into_iter().flatten()).min().unwrap_or(Nanos::NEVER);
-        let mut sleep = next.since(now).min(SLEEP_MAX);
-        if self.pollers.iter().any(Poller::is_starved) {
-            sleep = sleep.min(STARVED_SLEEP);
-        }
-        if !sleep.is_zero() {
-            self.parker.park_timeout(sleep);
-        }
+        let sleep = next.since(self.world.now()).min(SLEEP_MAX);
+        if self.pollers.iter().any(Poller::is_starved) { sleep.min(STARVED_SLEEP) } else { sleep }
     }
 
     fn is_drained(&self, until: Nanos) -> bool {
         let done = self.pollers.iter().all(Poller::is_idle);
-        if !done && self.clock.now() >= until {
+        if !done && self.world.now() >= until {
             let open = self.pollers.iter().filter(|poller| !poller.is_idle()).count();
             tracing::warn!(
                 pollers = open,
@@ -288,8 +360,9 @@ impl<S: Source> ConsumerThread<S> {
         done
     }
 
-    /// Commits what is done and leaves the group.
-    fn finish(mut self) {
+    /// Commits what is done and leaves the group. What is not done is delivered again, by whoever
+    /// reads its partition next.
+    pub fn finish(mut self) {
         for poller in &mut self.pollers {
             poller.abandon();
         }
