@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use memory::{MemorySource, log};
 use pelton::batch::{BatchLimits, Payload};
-use pelton::deliver::{Outcome, RetryPolicy};
+use pelton::deliver::{FailureRules, Outcome, RetryPolicy};
 use pelton::ids::{Offset, Partition, Topic};
 use pelton::invoke::Invoker;
 use pelton::payload::Envelope;
@@ -85,6 +85,7 @@ fn a_consumer_thread_in_steady_state_allocates_nothing() {
     let log = log(PARTITIONS, RECORDS);
     let seen = Arc::new(AtDelivery(Mutex::new(Vec::with_capacity(1 << 17))));
     let settings = EngineSettings {
+        name: "test".into(),
         topic: Topic::new("t"),
         envelope: Arc::new(Envelope::self_managed("b:9092")),
         filters: None,
@@ -93,6 +94,7 @@ fn a_consumer_thread_in_steady_state_allocates_nothing() {
         pollers: 2,
         arena_budget_bytes: 64 << 20,
         retry: RetryPolicy::default(),
+        failures: FailureRules::default(),
         oversized: Oversized::Skip,
         // Commits are a list a second; they are counted elsewhere.
         commit_interval: Duration::from_secs(60),

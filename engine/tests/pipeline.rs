@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use memory::{MemorySource, Shared, log};
 use pelton::batch::BatchLimits;
-use pelton::deliver::{Outcome, RetryPolicy};
+use pelton::deliver::{FailureRules, Outcome, RetryPolicy};
 use pelton::filter::Filters;
 use pelton::ids::{Offset, Partition, Topic};
 use pelton::invoke::Invoker;
@@ -29,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn settings() -> EngineSettings {
     EngineSettings {
+        name: "test".into(),
         topic: Topic::new("t"),
         envelope: Arc::new(Envelope::self_managed("b:9092")),
         filters: None,
@@ -41,6 +42,7 @@ fn settings() -> EngineSettings {
         pollers: 2,
         arena_budget_bytes: 64 << 20,
         retry: RetryPolicy { backoff_base: Duration::from_millis(1), ..RetryPolicy::default() },
+        failures: FailureRules::default(),
         oversized: Oversized::Skip,
         commit_interval: Duration::from_millis(5),
         drain_deadline: Duration::from_secs(20),

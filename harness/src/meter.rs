@@ -123,7 +123,7 @@ impl Observer for MeterTap {
         self.note(Note::Delivered(Delivered {
             poller: trace.poller,
             attempts: trace.attempts,
-            records: trace.runs().map(|run| run.records.end - run.records.start).sum(),
+            records: trace.records.count(),
             payload_bytes: trace.batch.whole().len(),
             cause: trace.batch.cause(),
             sealed_at: trace.batch.sealed_at(),
@@ -157,19 +157,19 @@ impl MeterTap {
 fn polled(trace: &BatchTrace<'_>) -> Vec<Polled> {
     let mut polled = Vec::with_capacity(trace.batch.runs().len());
     let mut jumps = false;
-    for run in trace.runs() {
-        let offsets = run.first.0..run.last.0 + 1;
-        jumps |= offsets.end - offsets.start != i64::from(run.records.end - run.records.start);
-        polled.push(Polled { partition: index(run.partition), offsets, at: run.polled_at });
+    for piece in trace.pieces() {
+        let offsets = piece.first.0..piece.last.0 + 1;
+        jumps |= offsets.end - offsets.start != i64::from(piece.records.end - piece.records.start);
+        polled.push(Polled { partition: index(piece.run.partition), offsets, at: piece.run.polled_at });
     }
     if !jumps {
         return polled;
     }
     // Never on a topic that only the loader writes to, so this may take its time.
     let mut cut: Vec<Polled> = Vec::new();
-    for run in trace.runs() {
-        let partition = index(run.partition);
-        for entry in trace.batch.entries().filter(|entry| run.records.contains(&entry.position)) {
+    for piece in trace.pieces() {
+        let partition = index(piece.run.partition);
+        for entry in trace.batch.entries().filter(|entry| piece.records.contains(&entry.position)) {
             match cut.last_mut() {
                 Some(last) if last.partition == partition && last.offsets.end == entry.offset.0 => {
                     last.offsets.end += 1;
@@ -177,7 +177,7 @@ fn polled(trace: &BatchTrace<'_>) -> Vec<Polled> {
                 _ => cut.push(Polled {
                     partition,
                     offsets: entry.offset.0..entry.offset.next().0,
-                    at: run.polled_at,
+                    at: piece.run.polled_at,
                 }),
             }
         }

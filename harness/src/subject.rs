@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use pelton::batch::{BatchLimits, Payload};
-use pelton::deliver::{Outcome, RetryPolicy};
+use pelton::deliver::{FailureRules, Outcome, RetryPolicy};
 use pelton::filter::Filters;
 use pelton::ids::Topic;
 use pelton::invoke::{Invoker, LambdaInvoker, LambdaSettings, Signing, Stub};
@@ -134,6 +134,7 @@ fn start_with<I: Invoker>(
         Feed::Kafka(feed) => (feed.topic.clone(), feed.brokers.as_str()),
     };
     let settings = EngineSettings {
+        name: "measured".into(),
         topic,
         envelope: Arc::new(Envelope::self_managed(brokers)),
         filters: filters(&mapping.filters)?,
@@ -146,6 +147,7 @@ fn start_with<I: Invoker>(
         pollers: mapping.pollers,
         arena_budget_bytes: half_of_budget(mapping) / mapping.threads,
         retry: RetryPolicy::default(),
+        failures: FailureRules::default(),
         oversized: Oversized::Skip,
         commit_interval: mapping.commit_interval,
         drain_deadline: DRAIN_DEADLINE,

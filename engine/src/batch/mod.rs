@@ -15,4 +15,4 @@ pub use crate::payload::Run;
 pub use open::{Appended, OpenBatch, Stop};
 pub use payload::{Frames, Payload};
 pub use policy::{BatchLimits, Fit, FlushCause, Policy};
-pub use sealed::{Entry, SealedBatch};
+pub use sealed::{Entry, Piece, SealedBatch};

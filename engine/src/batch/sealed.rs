@@ -44,6 +44,22 @@ pub struct Entry {
     pub bytes: Range<u32>,
 }
 
+/// Records of one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece<'b> {
+    /// The run.
+    pub run: &'b Run,
+    /// Their positions in the batch.
+    pub records: Range<u32>,
+    /// The first record's offset.
+    pub first: Offset,
+    /// The last record's offset.
+    pub last: Offset,
+    /// The last offset before the run's next record, or the run's last: what is done with these, gaps
+    /// included.
+    pub reaches: Offset,
+}
+
 impl SealedBatch {
     pub(crate) fn new(shared: Shared, envelope: Arc<Envelope>, facts: Facts) -> Self {
         Self { shared, envelope, facts }
@@ -100,6 +116,55 @@ impl SealedBatch {
             timestamp_ms: indexed.timestamp_ms,
             bytes: self.buffer().record_bytes(run, position),
         }
+    }
+
+    /// When the record at `position` was written, by its own account; see
+    /// [`crate::record::Record::timestamp_ms`].
+    ///
+    /// # Panics
+    /// If there is no such record.
+    #[must_use]
+    pub fn timestamp_ms(&self, position: u32) -> i64 {
+        self.buffer().index[position as usize].timestamp_ms
+    }
+
+    /// The position of a partition's record, if it is in the batch. Costs a walk over the
+    /// partition's runs and a binary search.
+    #[must_use]
+    pub fn find(&self, partition: Partition, offset: Offset) -> Option<u32> {
+        let buffer = self.buffer();
+        let runs = self.runs();
+        let place =
+            buffer.places.iter().find(|place| runs[place.first_run as usize].partition == partition)?;
+        let mut next = place.first_run;
+        while let Some(run) = runs.get(next as usize) {
+            if run.first <= offset && offset <= run.last {
+                let indexed = &buffer.index[run.records.start as usize..run.records.end as usize];
+                let at = indexed.binary_search_by_key(&offset.0, |entry| entry.offset).ok()?;
+                return Some(run.records.start + u32::try_from(at).ok()?);
+            }
+            next = run.next;
+        }
+        None
+    }
+
+    /// The batch's records at these positions, run by run.
+    pub fn pieces(&self, records: impl Iterator<Item = Range<u32>>) -> impl Iterator<Item = Piece<'_>> {
+        records.flat_map(|records| self.cut(records)).map(|(run, records)| {
+            let index = &self.buffer().index;
+            let offset = |position: u32| Offset(index[position as usize].offset);
+            Piece {
+                run,
+                first: offset(records.start),
+                last: offset(records.end - 1),
+                reaches: if records.end == run.records.end {
+                    run.last
+                } else {
+                    Offset(offset(records.end).0 - 1)
+                },
+                records,
+            }
+        })
     }
 
     /// Cuts a range of positions where runs end.

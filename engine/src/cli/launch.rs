@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::batch::BatchLimits;
-use crate::deliver::RetryPolicy;
+use crate::deliver::{FailureRules, RetryPolicy};
 use crate::filter::Filters;
 use crate::invoke::{InvokeError, LambdaInvoker, LambdaSettings, Signing};
 use crate::mapping::{self, Mapping, StartingPosition};
@@ -204,6 +204,7 @@ fn engine_settings(mapping: &Mapping) -> EngineSettings {
         None => Envelope::self_managed(&servers),
     };
     EngineSettings {
+        name: mapping.consumer_group_id.as_str().into(),
         topic: mapping.topic.clone(),
         envelope: Arc::new(envelope),
         filters: filters(mapping),
@@ -216,6 +217,7 @@ fn engine_settings(mapping: &Mapping) -> EngineSettings {
         pollers: engine.pollers as usize,
         arena_budget_bytes: bytes(mapping.division().arena_budget_bytes_per_thread),
         retry: RetryPolicy::default(),
+        failures: FailureRules::default(),
         oversized: match engine.oversized {
             mapping::Oversized::Skip => Oversized::Skip,
             mapping::Oversized::Block => Oversized::Block,

@@ -62,6 +62,11 @@ impl Backoff {
         // Spread above what was asked for too: all the throttled were told the same second.
         least.saturating_add(self.spread.below(curve - half(curve)))
     }
+
+    /// The next failure is the first again; the spread goes on.
+    pub const fn reset(&mut self) {
+        self.failures = 0;
+    }
 }
 
 const fn half(of: Duration) -> Duration {

@@ -2,83 +2,317 @@
 
 use super::backoff::{Backoff, RetryPolicy};
 use super::outcome::Outcome;
+use super::part::{Part, Records};
+use super::plan::{GivenUp, Next, Step, Verdict};
+use super::response::{self, Report, ResponseError};
+use super::rules::FailureRules;
+use crate::ids::Offset;
 use crate::time::Nanos;
 
-/// What to do next with a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Plan {
-    /// Its records are done: tell the watermarks, give the arena back.
-    Done,
-    /// Invoke again with the same payload, not before `at`. Until then the poller's next batch
-    /// waits: that is what keeps a partition's order.
-    Retry {
-        /// When.
-        at: Nanos,
+#[derive(Clone, Debug)]
+enum State {
+    /// The part may be invoked from then on.
+    Due(Nanos),
+    /// It is being invoked.
+    Invoked,
+    /// It is given up; `due` is when to tell the destination, `None` while that is under way.
+    GivenUp {
+        why: GivenUp,
+        due: Option<Nanos>,
     },
+    Done,
 }
 
-/// The attempts of one batch.
+/// The attempts of one batch: which of its records to invoke with, when, and when to stop.
 ///
-/// Make one when a batch is sealed, invoke, tell it the [`Outcome`], follow the [`Plan`]; again
-/// until [`Plan::Done`]. A batch is retried whole and for ever, as AWS does by default for as long
-/// as Kafka retains the records.
+/// Make one when a batch is sealed. Ask [`next`](Self::next), do it, report by
+/// [`on_outcome`](Self::on_outcome), [`on_given_up`](Self::on_given_up) or
+/// [`on_destination_failed`](Self::on_destination_failed), and again until [`Next::Done`].
 ///
-/// Attempts that reached the function and attempts that did not are counted apart: AWS lets only
-/// the former use up `MaximumRetryAttempts`. Both move along the same backoff curve.
+/// A batch is one **part** at first. A part is split in two where the function fails on it
+/// (`bisect`), and shrinks to the records that the function reports (`report_item_failures`). Parts
+/// are delivered one at a time, earlier records first, each until it is delivered or given up: so
+/// records of a partition stay in order, but for those that the function itself picked out.
 ///
-/// Plain data, a few words, no allocation.
-#[derive(Clone, Copy, Debug)]
+/// What counts, as AWS has it:
+/// - An attempt that did not reach the function (throttled, refused, service fault, not connected)
+///   waits and is made again, for ever. It uses up no retry and splits nothing.
+/// - A function error, a timeout and a response that cannot be followed fail the whole part.
+/// - An attempt that is followed by a split uses up no retry: a poisoned record is found however
+///   few retries there are, and each half keeps the retries that the part had.
+/// - A part that was reported in full by the function is tried again as it is, not split: the
+///   function has said which records it means.
+///
+/// Waits double with each failure in a row of one part; after a split they begin anew, or finding
+/// one record of 10,000 would take minutes.
+///
+/// Positions only: the batch's bytes are not touched, and nothing is encoded again. Allocates only
+/// when a part is split or shrinks.
+#[derive(Clone, Debug)]
 pub struct Delivery {
+    rules: FailureRules,
     backoff: Backoff,
+    part: Part,
+    /// Later ones; the next is the last.
+    rest: Vec<Part>,
+    state: State,
+    /// Positions that a response reported.
+    failed: Vec<u32>,
     attempts_used: u32,
     attempts_apart: u32,
-    done: bool,
 }
 
 impl Delivery {
-    /// A batch that has not been tried. Give each batch its own `seed`, or those that fail
-    /// together return together.
+    /// A batch of `records` that has not been tried. Give each batch its own `seed`, or those that
+    /// fail together return together.
     #[must_use]
-    pub const fn new(policy: RetryPolicy, seed: u64) -> Self {
-        Self { backoff: Backoff::new(policy, seed), attempts_used: 0, attempts_apart: 0, done: false }
+    pub const fn new(rules: FailureRules, retry: RetryPolicy, records: u32, seed: u64) -> Self {
+        Self {
+            rules,
+            backoff: Backoff::new(retry, seed),
+            part: Part::all(records),
+            rest: Vec::new(),
+            state: State::Due(Nanos::ZERO),
+            failed: Vec::new(),
+            attempts_used: 0,
+            attempts_apart: 0,
+        }
     }
 
-    /// An attempt ended at `now`. Call once per attempt, then do what the plan says.
+    /// What to do now. Call at the start, after each report, and when a wait is over; what it says
+    /// must be done, for it is said once.
     ///
-    /// Once done, a batch stays done: a later answer (of an attempt that had been given up) is
-    /// answered [`Plan::Done`] again and not counted.
-    pub fn on_outcome(&mut self, outcome: &Outcome, now: Nanos) -> Plan {
-        if self.done {
-            return Plan::Done;
-        }
-        let count =
-            if outcome.reached_function() { &mut self.attempts_used } else { &mut self.attempts_apart };
-        *count = count.saturating_add(1);
-        match outcome {
-            Outcome::Success { .. } => {
-                self.done = true;
-                Plan::Done
+    /// `now_ms` is the wall clock and `timestamp_ms` the timestamp of the record at a position, both
+    /// in milliseconds since the Unix epoch; they are asked only if there is a limit to record age.
+    pub fn next(&mut self, now: Nanos, now_ms: i64, timestamp_ms: impl Fn(u32) -> i64) -> Next {
+        match self.state {
+            State::Done => return Next::Done,
+            State::Invoked | State::GivenUp { due: None, .. } => return Next::Wait { until: Nanos::NEVER },
+            State::Due(until) | State::GivenUp { due: Some(until), .. } if now < until => {
+                return Next::Wait { until };
             }
-            Outcome::FunctionError { .. }
-            | Outcome::TimedOut { .. }
-            | Outcome::Throttled { .. }
-            | Outcome::Refused { .. }
-            | Outcome::ServiceFault { .. }
-            | Outcome::Unreachable { .. } => {
-                Plan::Retry { at: now + self.backoff.on_failure(outcome.retry_after()) }
+            State::Due(_) | State::GivenUp { .. } => {}
+        }
+        if let State::GivenUp { due, .. } = &mut self.state {
+            *due = None;
+            Next::GiveUp
+        } else if self.expire(now_ms, timestamp_ms) {
+            Next::GiveUp
+        } else {
+            self.state = State::Invoked;
+            Next::Invoke
+        }
+    }
+
+    /// Splits off what is too old to be sent, to be given up first.
+    fn expire(&mut self, now_ms: i64, timestamp_ms: impl Fn(u32) -> i64) -> bool {
+        let Some(max) = self.rules.record_age_max else { return false };
+        let max_ms = i64::try_from(max.as_millis()).unwrap_or(i64::MAX);
+        let too_old = |position| now_ms.saturating_sub(timestamp_ms(position)) > max_ms;
+        if !self.part.records.ranges().flatten().any(too_old) {
+            return false;
+        }
+        let expired = self.part.records.take(too_old);
+        let expired = self.part.with(expired);
+        let left = std::mem::replace(&mut self.part, expired);
+        if !left.records.is_empty() {
+            self.rest.push(left);
+        }
+        self.backoff.reset();
+        self.state = State::GivenUp { why: GivenUp::RecordAgeExceeded, due: None };
+        true
+    }
+
+    /// The invocation that [`Next::Invoke`] asked for ended at `now`. What is delivered by it is
+    /// given to `done`.
+    ///
+    /// `find` is the position of the record with this offset under this key of the event
+    /// (`TOPIC-PARTITION`), if it was in the event; asked only if item failures are reported.
+    pub fn on_outcome(
+        &mut self,
+        outcome: &Outcome,
+        now: Nanos,
+        find: impl FnMut(&str, Offset) -> Option<u32>,
+        done: &mut Records,
+    ) -> (Verdict, Step) {
+        if !matches!(self.state, State::Invoked) {
+            return (Verdict::Late, Step::NextPart);
+        }
+        if !outcome.reached_function() {
+            self.attempts_apart = self.attempts_apart.saturating_add(1);
+            let at = now + self.backoff.on_failure(outcome.retry_after());
+            self.state = State::Due(at);
+            return (Verdict::NotReached, Step::Retry { at });
+        }
+        self.attempts_used = self.attempts_used.saturating_add(1);
+        self.part.invocations = self.part.invocations.saturating_add(1);
+        match outcome {
+            Outcome::Success { response, .. } => match self.read(response, find) {
+                Ok(Report::Complete) => {
+                    done.extend(self.part.records.ranges());
+                    (Verdict::Delivered, self.advance())
+                }
+                Ok(Report::Partial) => self.on_partial(now, done),
+                Err(error) => {
+                    let step = self.on_failure(Some("Unhandled"), now);
+                    (Verdict::BadResponse(error), step)
+                }
+            },
+            Outcome::FunctionError { kind, .. } => {
+                (Verdict::Failed, self.on_failure(Some(kind.as_str()), now))
+            }
+            // AWS ends a function that runs into its timeout as an unhandled error.
+            _ => (Verdict::Failed, self.on_failure(Some("Unhandled"), now)),
+        }
+    }
+
+    fn read(
+        &mut self,
+        response: &[u8],
+        mut find: impl FnMut(&str, Offset) -> Option<u32>,
+    ) -> Result<Report, ResponseError> {
+        if !self.rules.report_item_failures {
+            return Ok(Report::Complete);
+        }
+        let records = &self.part.records;
+        let find = |key: &str, offset| find(key, offset).filter(|position| records.contains(*position));
+        response::parse(response, find, &mut self.failed)
+    }
+
+    /// The function reported some of the part's records.
+    fn on_partial(&mut self, now: Nanos, done: &mut Records) -> (Verdict, Step) {
+        let failed = Records::of_positions(self.failed.iter().copied());
+        done.extend(self.part.records.without(&failed).ranges());
+        let verdict = Verdict::Partial { failed: failed.count() };
+        self.part.records = failed;
+        (verdict, self.retry(None, now))
+    }
+
+    /// The whole part failed.
+    fn on_failure(&mut self, function_error: Option<&str>, now: Nanos) -> Step {
+        if !self.rules.bisect || self.part.records.count() < 2 {
+            return self.retry(function_error, now);
+        }
+        let later = self.part.records.split();
+        self.rest.push(self.part.with(later));
+        self.backoff.reset();
+        let at = now + self.backoff.on_failure(None);
+        self.state = State::Due(at);
+        Step::Split { at }
+    }
+
+    /// An attempt is used up.
+    fn retry(&mut self, function_error: Option<&str>, now: Nanos) -> Step {
+        self.part.used = self.part.used.saturating_add(1);
+        if self.rules.retries_max.is_some_and(|most| self.part.used > most) {
+            self.backoff.reset();
+            let why = GivenUp::RetriesExhausted {
+                // A function that fails is answered with 200 as one that returns.
+                status_code: 200,
+                function_error: function_error.map(str::to_owned),
+            };
+            self.state = State::GivenUp { why, due: Some(now) };
+            return Step::GiveUp;
+        }
+        let at = now + self.backoff.on_failure(None);
+        self.state = State::Due(at);
+        Step::Retry { at }
+    }
+
+    /// The part is at its end.
+    fn advance(&mut self) -> Step {
+        self.backoff.reset();
+        match self.rest.pop() {
+            Some(part) => {
+                self.part = part;
+                self.state = State::Due(Nanos::ZERO);
+                Step::NextPart
+            }
+            None => {
+                self.state = State::Done;
+                Step::Done
             }
         }
     }
 
-    /// Attempts so far, however they ended.
+    /// Why the records of [`part`](Self::part) are given up, between [`Next::GiveUp`] and its
+    /// report.
+    #[must_use]
+    pub const fn given_up(&self) -> Option<&GivenUp> {
+        match &self.state {
+            State::GivenUp { why, .. } => Some(why),
+            _ => None,
+        }
+    }
+
+    /// The destination has taken what [`Next::GiveUp`] gave up, or there is none: these records are
+    /// done, and given to `done`.
+    pub fn on_given_up(&mut self, done: &mut Records) -> Step {
+        if !matches!(self.state, State::GivenUp { due: None, .. }) {
+            return Step::NextPart;
+        }
+        done.extend(self.part.records.ranges());
+        self.advance()
+    }
+
+    /// The destination has not taken them: it is told again, for ever, as failures are spaced. No
+    /// record is done before it is somewhere.
+    pub fn on_destination_failed(&mut self, now: Nanos) -> Step {
+        let at = now + self.backoff.on_failure(None);
+        match &mut self.state {
+            State::GivenUp { due: due @ None, .. } => {
+                *due = Some(at);
+                Step::Retry { at }
+            }
+            _ => Step::NextPart,
+        }
+    }
+
+    /// Takes out records that somebody else delivers now (their partition was revoked). Not while
+    /// [`is_under_way`](Self::is_under_way). The batch is done if none is left.
+    pub fn remove(&mut self, gone: &Records) {
+        debug_assert!(!self.is_under_way(), "what is under way cannot be changed");
+        for part in &mut self.rest {
+            part.records = part.records.without(gone);
+        }
+        self.rest.retain(|part| !part.records.is_empty());
+        self.part.records = self.part.records.without(gone);
+        if self.part.records.is_empty() && !self.is_done() {
+            self.advance();
+        }
+    }
+
+    /// The records that are invoked, given up or waited for now.
+    #[must_use]
+    pub const fn part(&self) -> &Part {
+        &self.part
+    }
+
+    /// Whether the part is the whole batch, as long as nothing was removed.
+    #[must_use]
+    pub fn is_whole(&self, records: u32) -> bool {
+        self.rest.is_empty() && self.part.records == Records::all(records)
+    }
+
+    /// Whether an invocation runs, or the destination is being told.
+    #[must_use]
+    pub const fn is_under_way(&self) -> bool {
+        matches!(self.state, State::Invoked | State::GivenUp { due: None, .. })
+    }
+
+    /// Whether every record is delivered or given up.
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+
+    /// Attempts so far, over all parts, however they ended.
     #[must_use]
     pub const fn attempts(&self) -> u32 {
         self.attempts_used.saturating_add(self.attempts_apart)
     }
 
-    /// Attempts that reached the function, the successful one included. AWS's
-    /// `approximateInvokeCount`; n retries are n + 1 of these.
+    /// Attempts that reached the function, over all parts.
     #[must_use]
     pub const fn attempts_used(&self) -> u32 {
         self.attempts_used
@@ -89,98 +323,5 @@ impl Delivery {
     #[must_use]
     pub const fn attempts_apart(&self) -> u32 {
         self.attempts_apart
-    }
-
-    /// Whether the batch is done.
-    #[must_use]
-    pub const fn is_done(&self) -> bool {
-        self.done
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    const SUCCESS: Outcome = Outcome::Success { response_bytes: 2, response: bytes::Bytes::new() };
-    const NOW: Nanos = Nanos(1_000_000_000);
-
-    fn unreachable() -> Outcome {
-        Outcome::Unreachable { reason: "connection refused".into() }
-    }
-
-    fn throttled(retry_after: Option<Duration>) -> Outcome {
-        Outcome::Throttled { retry_after, reason: None }
-    }
-
-    fn wait(plan: Plan) -> Duration {
-        match plan {
-            Plan::Retry { at } => at - NOW,
-            Plan::Done => panic!("done, not a retry"),
-        }
-    }
-
-    #[test]
-    fn a_success_ends_the_delivery() {
-        let mut delivery = Delivery::new(RetryPolicy::default(), 1);
-        assert!(!delivery.is_done());
-        assert_eq!(delivery.on_outcome(&SUCCESS, NOW), Plan::Done);
-        assert!(delivery.is_done());
-        assert_eq!((delivery.attempts(), delivery.attempts_used()), (1, 1));
-    }
-
-    #[test]
-    fn a_batch_is_retried_until_it_succeeds() {
-        let mut delivery = Delivery::new(RetryPolicy::default(), 1);
-        let timed_out = Outcome::TimedOut { after: Duration::from_secs(60) };
-        for _ in 0..10_000 {
-            assert!(wait(delivery.on_outcome(&timed_out, NOW)) >= Duration::from_millis(250));
-        }
-        assert_eq!(delivery.on_outcome(&SUCCESS, NOW), Plan::Done);
-        assert_eq!(delivery.attempts(), 10_001);
-    }
-
-    #[test]
-    fn what_did_not_reach_the_function_is_counted_apart() {
-        let mut delivery = Delivery::new(RetryPolicy::default(), 1);
-        let refused = Outcome::Refused { status: 403, code: None, message: None };
-        let fault = Outcome::ServiceFault { status: 500, code: None, message: None };
-        for outcome in [throttled(None), refused, fault, unreachable()] {
-            delivery.on_outcome(&outcome, NOW);
-        }
-        assert_eq!((delivery.attempts(), delivery.attempts_used(), delivery.attempts_apart()), (4, 0, 4));
-        delivery.on_outcome(&SUCCESS, NOW);
-        assert_eq!((delivery.attempts(), delivery.attempts_used(), delivery.attempts_apart()), (5, 1, 4));
-    }
-
-    #[test]
-    fn all_failures_move_along_one_curve() {
-        let mut delivery = Delivery::new(RetryPolicy::default(), 1);
-        delivery.on_outcome(&throttled(None), NOW);
-        delivery.on_outcome(&Outcome::TimedOut { after: Duration::from_secs(1) }, NOW);
-        let third = wait(delivery.on_outcome(&unreachable(), NOW));
-        assert!(Duration::from_secs(1) <= third && third <= Duration::from_secs(2), "{third:?}");
-    }
-
-    #[test]
-    fn a_throttle_waits_as_long_as_it_was_told() {
-        let mut delivery = Delivery::new(RetryPolicy::default(), 1);
-        let asked = Duration::from_secs(20);
-        assert!(wait(delivery.on_outcome(&throttled(Some(asked)), NOW)) >= asked);
-    }
-
-    #[test]
-    fn an_answer_after_the_end_changes_nothing() {
-        let mut delivery = Delivery::new(RetryPolicy::default(), 1);
-        delivery.on_outcome(&SUCCESS, NOW);
-        assert_eq!(delivery.on_outcome(&unreachable(), NOW), Plan::Done);
-        assert_eq!(delivery.attempts(), 1);
-    }
-
-    #[test]
-    fn a_retry_at_the_end_of_time_does_not_overflow() {
-        let mut delivery = Delivery::new(RetryPolicy::default(), 1);
-        assert_eq!(delivery.on_outcome(&unreachable(), Nanos::NEVER), Plan::Retry { at: Nanos::NEVER });
     }
 }

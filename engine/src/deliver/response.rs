@@ -4,8 +4,8 @@
 //! {"batchItemFailures":[{"itemIdentifier":{"partition":"orders-0","offset":100}}]}
 //! ```
 //!
-//! A pure function over the response's bytes. Nothing calls it before a mapping may ask for partial
-//! responses; then the delivery of a batch does, for each [`Outcome::Success`](super::Outcome).
+//! A pure function over the response's bytes. [`Delivery`](super::Delivery) calls it for each
+//! [`Outcome::Success`](super::Outcome) of a mapping that asks for partial responses.
 //!
 //! The response is read once, where it lies, by the reader that filters use: a response may be 6 MB,
 //! and a tape of it ten times as long.

@@ -17,6 +17,8 @@ mod commits;
 mod dispatch;
 mod engine;
 mod fill;
+mod flight;
+mod listing;
 mod parcel;
 mod partitions;
 mod poller;
@@ -26,7 +28,6 @@ mod sieve;
 mod thread;
 mod world;
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,8 +35,8 @@ pub use engine::{Engine, EngineError, EngineHandle, Report, ThreadPlan, Wake};
 pub use thread::{ConsumerPlan, ConsumerThread, Turn};
 pub use world::{Answer, World};
 
-use crate::batch::{BatchLimits, Run, SealedBatch};
-use crate::deliver::RetryPolicy;
+use crate::batch::{BatchLimits, Piece, SealedBatch};
+use crate::deliver::{FailureRules, Records, RetryPolicy};
 use crate::filter::Filters;
 use crate::ids::{Offset, Partition, Topic};
 use crate::payload::Envelope;
@@ -45,6 +46,8 @@ use crate::time::Nanos;
 /// fill it themselves.
 #[derive(Clone, Debug)]
 pub struct EngineSettings {
+    /// How log lines call the mapping.
+    pub name: Arc<str>,
     /// The topic, for the payload and for messages.
     pub topic: Topic,
     /// Head and tail of every event.
@@ -60,8 +63,10 @@ pub struct EngineSettings {
     pub pollers: usize,
     /// Bytes of open batches and batches in flight, per consumer thread.
     pub arena_budget_bytes: usize,
-    /// How failed invocations are tried again.
+    /// How failed invocations are spaced.
     pub retry: RetryPolicy,
+    /// How often they are tried again, with which records, and until when.
+    pub failures: FailureRules,
     /// What becomes of a record that no payload can hold.
     pub oversized: Oversized,
     /// How often finished offsets are committed.
@@ -85,7 +90,7 @@ pub enum Oversized {
 
 /// What becomes of each batch, for those who measure. Called on the consumer thread: be quick.
 pub trait Observer: Send + Sync {
-    /// A batch was delivered: the function answered with success.
+    /// A batch was delivered, or a part of it: the function answered with success.
     fn on_delivered(&self, trace: &BatchTrace<'_>);
 
     /// These records of `partition`, all that exist from `first` to `last`, were filtered out: they
@@ -95,20 +100,26 @@ pub trait Observer: Send + Sync {
         let _ = (partition, first, last);
     }
 
+    /// Records of `partition`, all that exist from `first` to `last`, were given up: they are done.
+    /// `kept` if the on-failure destination has them, else they were dropped.
+    fn on_given_up(&self, partition: Partition, first: Offset, last: Offset, kept: bool) {
+        let _ = (partition, first, last, kept);
+    }
+
     /// The broker has acknowledged a commit: `offset` is the first not yet done.
     fn on_committed(&self, partition: Partition, offset: Offset, at: Nanos);
 }
 
-/// The life of one delivered batch, in instants of the engine's clock.
+/// The life of one delivered batch, or of a part of it, in instants of the engine's clock.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchTrace<'a> {
-    /// The batch. See [`Self::runs`] for what of it was delivered.
+    /// The batch. Not all of it need be delivered: see [`Self::records`].
     pub batch: &'a SealedBatch,
-    /// Which runs were delivered, if not all; see [`Self::runs`].
-    kept: Option<&'a [Range<u32>]>,
+    /// What of it was delivered now. The rest was revoked, is tried again, or was given up.
+    pub records: &'a Records,
     /// The poller that made it, numbered over all threads.
     pub poller: usize,
-    /// Invocations made, the successful one included.
+    /// Invocations made with records of the batch so far, the successful one included.
     pub attempts: u32,
     /// Time spent filtering and writing its records.
     pub encode: Duration,
@@ -116,15 +127,14 @@ pub struct BatchTrace<'a> {
     pub handed_at: Nanos,
     /// When its first invocation began.
     pub sent_at: Nanos,
-    /// When its last invocation was answered.
+    /// When this invocation was answered.
     pub done_at: Nanos,
 }
 
 impl BatchTrace<'_> {
-    /// The runs that were delivered: all of the batch, less those of partitions that were revoked
-    /// while it waited to be tried again. Each says when it was polled.
-    pub fn runs(&self) -> impl Iterator<Item = &Run> {
-        parcel::kept_runs(self.batch, self.kept)
+    /// What was delivered, run by run. Each says when it was polled.
+    pub fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        self.batch.pieces(self.records.ranges())
     }
 }
 

@@ -13,6 +13,7 @@ use crate::source::{Source, SourceError, SourceEvent, SourceState, Start};
 use crate::telemetry::{ArenaBytes, EngineState, ErrorKind, Writer};
 use crate::time::Nanos;
 
+use super::listing;
 use super::partitions::Owned;
 use super::poller::{Bench, Poller};
 use super::rebalance::{Change, Rebalance, Step};
@@ -256,7 +257,7 @@ impl<S: Source> ConsumerThread<S> {
                 Step::Assign(_) if self.draining.load(Ordering::Acquire) => {}
                 Step::Assign(partitions) => self.assign(partitions),
                 Step::Leave(partitions) => {
-                    tracing::info!(partitions = %listed(&partitions), "leaving");
+                    tracing::info!(partitions = %listing::partitions(&partitions), "leaving");
                     for &partition in &partitions {
                         for (number, poller) in self.pollers.iter_mut().enumerate() {
                             poller.leave(partition, self.source.queue(number), &mut self.pool);
@@ -294,18 +295,18 @@ impl<S: Source> ConsumerThread<S> {
             self.pollers[poller].partitions.add(&self.settings.topic, partition, start.offset, gauges);
             self.cadence.on_assigned(partition, start.offset, start.committed);
         }
-        tracing::info!(partitions = %listed(&partitions), "assigned");
+        tracing::info!(partitions = %listing::partitions(&partitions), "assigned");
     }
 
     fn release(&mut self, partitions: &[Partition], lost: bool) -> Result<(), SourceError> {
         if lost {
             tracing::warn!(
-                partitions = %listed(partitions),
+                partitions = %listing::partitions(partitions),
                 "lost: the group took them away without asking; their next owner delivers again what was not committed"
             );
         } else {
             self.commit_and_wait(|partition| partitions.contains(&partition))?;
-            tracing::info!(partitions = %listed(partitions), "released");
+            tracing::info!(partitions = %listing::partitions(partitions), "released");
         }
         for &partition in partitions {
             for (number, poller) in self.pollers.iter_mut().enumerate() {
@@ -378,20 +379,4 @@ fn engine_state(state: SourceState) -> EngineState {
         SourceState::Connected => EngineState::Running,
         SourceState::Disconnected => EngineState::Disconnected,
     }
-}
-
-/// Partitions for a log line, bounded.
-fn listed(partitions: &[Partition]) -> String {
-    const SHOWN_MAX: usize = 32;
-    let mut text = String::new();
-    for partition in partitions.iter().take(SHOWN_MAX) {
-        if !text.is_empty() {
-            text.push(',');
-        }
-        text.push_str(&partition.to_string());
-    }
-    if partitions.len() > SHOWN_MAX {
-        text.push_str(&format!(",… {} in all", partitions.len()));
-    }
-    text
 }

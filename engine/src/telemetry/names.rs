@@ -76,9 +76,10 @@ impl ErrorKind {
 
 /// How an invocation can end: the labels of `pelton_invocations_total`. The last one catches what
 /// this list does not know.
-pub const OUTCOMES: [&str; 9] = [
+pub const OUTCOMES: [&str; 10] = [
     "success",
     "partial",
+    "bad_response",
     "function_error",
     "throttled",
     "refused",
