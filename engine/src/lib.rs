@@ -20,6 +20,8 @@ pub mod batch;
 pub mod deliver;
 #[cfg(feature = "runtime")]
 pub mod invoke;
+#[cfg(feature = "runtime")]
+pub mod destination;
 pub mod commit;
 
 // The joints.

@@ -86,6 +86,7 @@ fn a_consumer_thread_in_steady_state_allocates_nothing() {
     let seen = Arc::new(AtDelivery(Mutex::new(Vec::with_capacity(1 << 17))));
     let settings = EngineSettings {
         name: "test".into(),
+        function_version: "$LATEST".into(),
         topic: Topic::new("t"),
         envelope: Arc::new(Envelope::self_managed("b:9092")),
         filters: None,
@@ -95,6 +96,7 @@ fn a_consumer_thread_in_steady_state_allocates_nothing() {
         arena_budget_bytes: 64 << 20,
         retry: RetryPolicy::default(),
         failures: FailureRules::default(),
+        destination: None,
         oversized: Oversized::Skip,
         // Commits are a list a second; they are counted elsewhere.
         commit_interval: Duration::from_secs(60),

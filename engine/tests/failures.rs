@@ -6,6 +6,9 @@ mod memory;
 mod scripted;
 
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +16,7 @@ use bytes::Bytes;
 use memory::{MemorySource, Shared, log};
 use pelton::batch::{BatchLimits, Payload};
 use pelton::deliver::{FailureRules, FunctionErrorKind, Outcome, RetryPolicy};
+use pelton::destination::{Condition, Destination, DestinationError, Failure};
 use pelton::ids::{Offset, Partition, Topic};
 use pelton::invoke::Invoker;
 use pelton::payload::Envelope;
@@ -28,6 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn settings(failures: FailureRules) -> EngineSettings {
     EngineSettings {
         name: "test".into(),
+        function_version: "$LATEST".into(),
         topic: Topic::new("t"),
         envelope: Arc::new(Envelope::self_managed("b:9092")),
         filters: None,
@@ -41,6 +46,7 @@ fn settings(failures: FailureRules) -> EngineSettings {
         arena_budget_bytes: 64 << 20,
         retry: RetryPolicy { backoff_base: Duration::ZERO, ..RetryPolicy::default() },
         failures,
+        destination: None,
         oversized: Oversized::Skip,
         commit_interval: Duration::from_millis(5),
         drain_deadline: Duration::from_secs(20),
@@ -54,7 +60,17 @@ fn start<I: Invoker>(
     invoker: &Arc<I>,
     observer: Option<&Arc<dyn Observer>>,
 ) -> EngineHandle {
-    let connect = |plan: ThreadPlan| Ok(MemorySource::new(log, b"value", plan.pollers));
+    start_with(settings, log, b"value", invoker, observer)
+}
+
+fn start_with<I: Invoker>(
+    settings: EngineSettings,
+    log: &Shared,
+    value: &'static [u8],
+    invoker: &Arc<I>,
+    observer: Option<&Arc<dyn Observer>>,
+) -> EngineHandle {
+    let connect = |plan: ThreadPlan| Ok(MemorySource::new(log, value, plan.pollers));
     Engine::start(settings, connect, invoker, observer, Clock::start()).expect("the engine starts")
 }
 
@@ -91,6 +107,7 @@ fn reported(failures: &[(i32, i64)]) -> Outcome {
 #[derive(Default)]
 struct Ends {
     given_up: Mutex<Vec<(i32, i64, i64)>>,
+    kept: AtomicU64,
     delivered: Mutex<BTreeMap<i32, Vec<i64>>>,
 }
 
@@ -103,8 +120,8 @@ impl Observer for Ends {
     }
 
     fn on_given_up(&self, partition: Partition, first: Offset, last: Offset, kept: bool) {
-        assert!(!kept, "there is no destination");
         self.given_up.lock().expect("given up").push((partition.0, first.0, last.0));
+        self.kept.fetch_add(u64::from(kept), Ordering::SeqCst);
     }
 
     fn on_committed(&self, _: Partition, _: Offset, _: Nanos) {}
@@ -263,4 +280,102 @@ fn whatever_is_sent_again_lies_where_it_was_written_once() {
     for (offset, sent) in addresses.iter() {
         assert!(sent.iter().all(|range| *range == sent[0]), "record {offset} was written again: {sent:?}");
     }
+}
+
+/// What a destination was given: why, after how many invocations, and the event.
+type Kept = (Condition, u32, Vec<u8>);
+
+/// A destination that fails, panics included, before it takes anything.
+struct Moody {
+    fails: AtomicU64,
+    kept: Mutex<Vec<Kept>>,
+}
+
+impl Moody {
+    fn new(fails: u64) -> Arc<Self> {
+        Arc::new(Self { fails: AtomicU64::new(fails), kept: Mutex::default() })
+    }
+}
+
+impl Destination for Moody {
+    fn deliver<'a>(
+        &'a self,
+        failure: &'a Failure,
+    ) -> Pin<Box<dyn Future<Output = Result<(), DestinationError>> + Send + 'a>> {
+        Box::pin(async move {
+            let left = self.fails.load(Ordering::SeqCst);
+            if left > 0 {
+                self.fails.store(left - 1, Ordering::SeqCst);
+                assert!(left % 3 > 0, "scripted panic");
+                return Err(refused());
+            }
+            let mut event = Vec::new();
+            failure.event.write_to(&mut event);
+            self.kept.lock().expect("kept").push((failure.condition, failure.invocations, event));
+            Ok(())
+        })
+    }
+
+    fn name(&self) -> &str {
+        "moody"
+    }
+}
+
+/// The offsets of partition 0 in an event.
+fn offsets(event: &[u8]) -> Vec<i64> {
+    let event: serde_json::Value = serde_json::from_slice(event).expect("JSON");
+    let records = event["records"]["t-0"].as_array().expect("records");
+    records.iter().map(|record| record["offset"].as_i64().expect("an offset")).collect()
+}
+
+#[test]
+fn what_is_given_up_is_done_only_once_the_destination_has_it() {
+    let log = log(1, 100);
+    let invoker = Scripted::new(|_, records: Delivered| async move {
+        if records.iter().any(|(_, offset)| offset % 40 == 9) { function_error() } else { OK }
+    });
+    let moody = Moody::new(7);
+    let (ends, observer) = ends();
+    let rules = FailureRules { bisect: true, retries_max: Some(1), ..FailureRules::default() };
+    let settings = EngineSettings { destination: Some(Arc::clone(&moody) as _), ..settings(rules) };
+    let engine = start(settings, &log, &invoker, Some(&observer));
+    until("all is committed", || {
+        let log = log.lock().expect("log");
+        let kept = moody.kept.lock().expect("kept").iter().flat_map(|(.., event)| offsets(event)).max();
+        let passed = (0..log.committed[0]).filter(|offset| offset % 40 == 9).max();
+        assert!(passed <= kept, "committed past {passed:?}, kept {kept:?}");
+        log.committed == log.end
+    });
+    let totals = engine.counters().totals();
+    drop(engine);
+    let kept = moody.kept.lock().expect("kept");
+    assert_eq!(kept.iter().map(|(.., event)| offsets(event)).collect::<Vec<_>>(), [[9], [49], [89]]);
+    assert!(kept.iter().all(|(condition, invocations, _)| {
+        *condition == Condition::RetryAttemptsExhausted && *invocations >= 2
+    }));
+    assert_eq!((totals.records(Count::ToDestination), totals.records(Count::Dropped)), (3, 0));
+    assert_eq!((totals.records(Count::Delivered), ends.kept.load(Ordering::SeqCst)), (97, 3));
+}
+
+#[test]
+fn a_record_that_no_payload_can_hold_goes_to_the_destination_whole_and_in_its_place() {
+    static BIG: [u8; 5_000_000] = [7; 5_000_000];
+    let log = log(1, 3);
+    let invoker = Scripted::new(|_, _| async { OK });
+    let moody = Moody::new(2);
+    let settings =
+        EngineSettings { destination: Some(Arc::clone(&moody) as _), ..settings(FailureRules::default()) };
+    let engine = start_with(settings, &log, &BIG, &invoker, None);
+    until("all is committed", || all_committed(&log));
+    drop(engine);
+    assert!(invoker.delivered().is_empty());
+    let kept = moody.kept.lock().expect("kept");
+    assert_eq!(kept.iter().flat_map(|(.., event)| offsets(event)).collect::<Vec<_>>(), [0, 1, 2]);
+    assert!(kept.iter().all(|(condition, invocations, event)| {
+        *condition == Condition::MaximumPayloadSizeExceeded && *invocations == 0 && event.len() > 6_291_456
+    }));
+}
+
+fn refused() -> DestinationError {
+    DestinationError::new("moody", "scripted")
 }

@@ -30,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn settings() -> EngineSettings {
     EngineSettings {
         name: "test".into(),
+        function_version: "$LATEST".into(),
         topic: Topic::new("t"),
         envelope: Arc::new(Envelope::self_managed("b:9092")),
         filters: None,
@@ -43,6 +44,7 @@ fn settings() -> EngineSettings {
         arena_budget_bytes: 64 << 20,
         retry: RetryPolicy { backoff_base: Duration::from_millis(1), ..RetryPolicy::default() },
         failures: FailureRules::default(),
+        destination: None,
         oversized: Oversized::Skip,
         commit_interval: Duration::from_millis(5),
         drain_deadline: Duration::from_secs(20),

@@ -135,6 +135,7 @@ fn start_with<I: Invoker>(
     };
     let settings = EngineSettings {
         name: "measured".into(),
+        function_version: "$LATEST".into(),
         topic,
         envelope: Arc::new(Envelope::self_managed(brokers)),
         filters: filters(&mapping.filters)?,
@@ -148,6 +149,7 @@ fn start_with<I: Invoker>(
         arena_budget_bytes: half_of_budget(mapping) / mapping.threads,
         retry: RetryPolicy::default(),
         failures: FailureRules::default(),
+        destination: None,
         oversized: Oversized::Skip,
         commit_interval: mapping.commit_interval,
         drain_deadline: DRAIN_DEADLINE,

@@ -58,6 +58,29 @@ impl OpenBatch {
         Self { buffer, shelf, policy: Policy::new(limits, envelope.bytes()), envelope, near_limit: false }
     }
 
+    /// A batch of one record alone, whose payload of `payload_bytes` is above the limit, in the
+    /// buffer of `lease`: written as any other, for the on-failure destination.
+    ///
+    /// # Panics
+    /// If `lease` is not from [`Pool::acquire_outsized`] for so many bytes, or the record is smaller
+    /// or larger than it was said to be.
+    #[must_use]
+    pub fn outsized<R: Record>(
+        lease: Lease,
+        pool: &mut Pool,
+        envelope: Arc<Envelope>,
+        (slot, template): (Slot, &Template),
+        record: &R,
+        (payload_bytes, now): (usize, Nanos),
+    ) -> SealedBatch {
+        let payload_bytes_max = u32::try_from(payload_bytes).expect("a record has less than 4 GiB");
+        let limits = BatchLimits { batch_size: 1, window: std::time::Duration::ZERO, payload_bytes_max };
+        let mut batch = Self::new(lease, &limits, envelope);
+        let appended = batch.append_run(pool, slot, template, std::slice::from_ref(record), now);
+        assert_eq!(appended.taken, 1, "the buffer is as large as the record's payload");
+        batch.seal(FlushCause::Bytes, now)
+    }
+
     /// Appends as many of `records`, which are all of `template`'s partition, as fit. `pool` is
     /// the one that the batch's buffer is from; `slot` stands for the partition wherever the batch
     /// is looked at.

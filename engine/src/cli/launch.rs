@@ -205,6 +205,7 @@ fn engine_settings(mapping: &Mapping) -> EngineSettings {
     };
     EngineSettings {
         name: mapping.consumer_group_id.as_str().into(),
+        function_version: "$LATEST".into(),
         topic: mapping.topic.clone(),
         envelope: Arc::new(envelope),
         filters: filters(mapping),
@@ -218,6 +219,7 @@ fn engine_settings(mapping: &Mapping) -> EngineSettings {
         arena_budget_bytes: bytes(mapping.division().arena_budget_bytes_per_thread),
         retry: RetryPolicy::default(),
         failures: FailureRules::default(),
+        destination: None,
         oversized: match engine.oversized {
             mapping::Oversized::Skip => Oversized::Skip,
             mapping::Oversized::Block => Oversized::Block,

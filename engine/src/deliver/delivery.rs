@@ -79,6 +79,14 @@ impl Delivery {
         }
     }
 
+    /// A batch of one record that no event can hold: given up from the start.
+    #[must_use]
+    pub fn outsized(retry: RetryPolicy, seed: u64) -> Self {
+        let why = GivenUp::PayloadSizeExceeded;
+        let state = State::GivenUp { why, due: Some(Nanos::ZERO) };
+        Self { state, ..Self::new(FailureRules::default(), retry, 1, seed) }
+    }
+
     /// What to do now. Call at the start, after each report, and when a wait is over; what it says
     /// must be done, for it is said once.
     ///

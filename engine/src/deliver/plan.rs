@@ -33,6 +33,8 @@ pub enum GivenUp {
     },
     /// They are older than the rules allow.
     RecordAgeExceeded,
+    /// It is one record, too large for any event. The function was never invoked with it.
+    PayloadSizeExceeded,
 }
 
 impl GivenUp {
@@ -42,6 +44,7 @@ impl GivenUp {
         match self {
             Self::RetriesExhausted { .. } => "RetryAttemptsExhausted",
             Self::RecordAgeExceeded => "RecordAgeExceeded",
+            Self::PayloadSizeExceeded => "MaximumPayloadSizeExceeded",
         }
     }
 }

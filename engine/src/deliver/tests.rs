@@ -294,6 +294,15 @@ fn removed_records_are_not_sent_again() {
 }
 
 #[test]
+fn a_record_that_no_event_can_hold_is_given_up_without_an_invocation() {
+    let mut batch = Batch::new(FOR_EVER, 1);
+    batch.delivery = Delivery::outsized(RetryPolicy::default(), 1);
+    assert_eq!(batch.next(), Next::GiveUp);
+    assert_eq!((batch.delivery.part().invocations(), batch.taken()), (0, Step::Done));
+    assert_eq!(batch.given_up, [(vec![0], GivenUp::PayloadSizeExceeded)]);
+}
+
+#[test]
 fn an_answer_after_the_end_changes_nothing() {
     let mut batch = Batch::new(FOR_EVER, 1);
     batch.attempt(&success());

@@ -39,6 +39,12 @@ impl Charge {
         true
     }
 
+    /// Charges `bytes` more, whatever the total becomes.
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.total.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+    }
+
     /// What is charged.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
@@ -76,6 +82,11 @@ impl Arena {
         let wanted = bytes + SLACK_BYTES;
         let step = if wanted <= HUGE_BYTES { STEP_BYTES } else { HUGE_BYTES };
         (wanted <= self.map.len()).then(|| wanted.next_multiple_of(step).min(self.map.len()))
+    }
+
+    /// The most bytes of records that it can ever hold.
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.map.len() - SLACK_BYTES
     }
 
     /// Bytes that may be touched, slack included.

@@ -118,6 +118,29 @@ impl Pool {
         self.grant(&mut buffer, 1).then(|| (buffer, Arc::default()))
     }
 
+    /// A buffer of its own for one record whose payload, of `payload_bytes`, is above the limit: it
+    /// goes to the on-failure destination, never to the function. It is not kept when it is given
+    /// back. `None` is back-pressure, as of [`acquire`](Self::acquire); but a record that alone is
+    /// above the budget gets its buffer once nothing else is in use.
+    pub fn acquire_outsized(&mut self, payload_bytes: usize) -> Option<Lease> {
+        self.collect_cooled();
+        let bytes = payload_bytes + super::arena::SLACK_BYTES + Buffer::fixed_bytes(1);
+        let mut charge = Charge::new(&self.touched);
+        while !charge.try_add(bytes, self.budget_bytes) {
+            if self.free.is_empty() {
+                if self.touched_bytes() > 0 {
+                    return None;
+                }
+                charge.add(bytes);
+                break;
+            }
+            drop(self.free.remove(0));
+        }
+        let mut buffer = Box::new(Buffer::new(payload_bytes, 1, charge).ok()?);
+        buffer.arena.grant(payload_bytes + super::arena::SLACK_BYTES);
+        Some(Lease::open(buffer, Arc::default()))
+    }
+
     /// Takes back the buffer of a batch that is done ([`crate::batch::SealedBatch`]), was given up
     /// ([`crate::batch::OpenBatch`]) or never begun. It is used again as soon as nobody reads it.
     pub fn give_back(&mut self, batch: impl Into<Lease>) {
@@ -128,6 +151,9 @@ impl Pool {
     }
 
     fn put(&mut self, mut buffer: Box<Buffer>, shelf: Shared) {
+        if buffer.arena.bytes_max() != self.payload_bytes_max {
+            return; // Of `acquire_outsized`.
+        }
         buffer.clear();
         self.free.push((buffer, shelf));
     }
@@ -172,7 +198,7 @@ impl Pool {
     }
 
     /// Bytes that the pool's buffers may have touched, wherever they are now. Never above the
-    /// budget.
+    /// budget, but for a single record that is larger than it.
     #[must_use]
     pub fn touched_bytes(&self) -> usize {
         self.touched.load(Ordering::Relaxed)

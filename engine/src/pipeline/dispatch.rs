@@ -18,15 +18,23 @@ use tokio::sync::Notify;
 
 use crate::batch::Payload;
 use crate::deliver::Outcome;
+use crate::destination::{Destination, DestinationError, Failure};
 use crate::invoke::Invoker;
 use crate::time::{Clock, Nanos, wall_ms};
 
-use super::world::{Answer, World};
+use super::world::{Answer, Answered, World};
+
+/// What a poller has in flight.
+#[derive(Debug)]
+enum Job {
+    Invoke(Payload),
+    GiveUp(Arc<Failure>),
+}
 
 /// From one poller to its task.
 #[derive(Debug)]
 struct Lane {
-    job: ArrayQueue<Payload>,
+    job: ArrayQueue<Job>,
     ready: Notify,
     closed: AtomicBool,
 }
@@ -45,7 +53,7 @@ impl Dispatch {
     pub(super) fn start<I: Invoker>(
         runtime: &tokio::runtime::Handle,
         pollers: usize,
-        invoker: &Arc<I>,
+        (invoker, destination): (&Arc<I>, Option<&Arc<dyn Destination>>),
         parker: Parker,
         clock: Clock,
     ) -> Self {
@@ -60,7 +68,7 @@ impl Dispatch {
                 runtime.spawn(serve(
                     poller,
                     Arc::clone(&lane),
-                    Arc::clone(invoker),
+                    (Arc::clone(invoker), destination.cloned()),
                     Arc::clone(&answers),
                     parker.unparker().clone(),
                     clock,
@@ -69,6 +77,15 @@ impl Dispatch {
             })
             .collect();
         Self { lanes, answers, parker, clock }
+    }
+}
+
+impl Dispatch {
+    fn hand_over(&self, poller: usize, job: Job) {
+        let lane = &self.lanes[poller];
+        let refused = lane.job.push(job).is_err();
+        assert!(!refused, "poller {poller} has something in flight already");
+        lane.ready.notify_one();
     }
 }
 
@@ -86,10 +103,11 @@ impl World for Dispatch {
     }
 
     fn invoke(&self, poller: usize, payload: Payload) {
-        let lane = &self.lanes[poller];
-        let refused = lane.job.push(payload).is_err();
-        assert!(!refused, "poller {poller} has an invocation in flight already");
-        lane.ready.notify_one();
+        self.hand_over(poller, Job::Invoke(payload));
+    }
+
+    fn give_up(&self, poller: usize, failure: Arc<Failure>) {
+        self.hand_over(poller, Job::GiveUp(failure));
     }
 
     fn answer(&self) -> Option<Answer> {
@@ -109,15 +127,15 @@ impl Drop for Dispatch {
 async fn serve<I: Invoker>(
     poller: usize,
     lane: Arc<Lane>,
-    invoker: Arc<I>,
+    (invoker, destination): (Arc<I>, Option<Arc<dyn Destination>>),
     answers: Arc<ArrayQueue<Answer>>,
     unparker: Unparker,
     clock: Clock,
 ) {
     loop {
-        let payload = loop {
-            if let Some(payload) = lane.job.pop() {
-                break payload;
+        let job = loop {
+            if let Some(job) = lane.job.pop() {
+                break job;
             }
             if lane.closed.load(Ordering::Acquire) {
                 return;
@@ -125,20 +143,34 @@ async fn serve<I: Invoker>(
             lane.ready.notified().await;
         };
         let started_at = clock.now();
-        let outcome = without_panic(pin!(async { invoker.invoke(payload).await })).await;
-        let answer = Answer { poller, outcome, started_at, done_at: clock.now() };
+        let result = match job {
+            Job::Invoke(payload) => {
+                let outcome = without_panic(pin!(async { invoker.invoke(payload).await })).await;
+                Answered::Invoked(outcome.unwrap_or_else(|| Outcome::Unreachable {
+                    reason: "the invoker panicked; see standard error".into(),
+                }))
+            }
+            Job::GiveUp(failure) => Answered::GivenUp(give_up(destination.as_deref(), &failure).await),
+        };
+        let answer = Answer { poller, result, started_at, done_at: clock.now() };
         let refused = answers.push(answer).is_err();
         assert!(!refused, "poller {poller} was answered twice");
         unparker.unpark();
     }
 }
 
-/// An invoker that panics has not delivered: its poller must learn so, or it would wait for ever.
-async fn without_panic(mut call: Pin<&mut impl Future<Output = Outcome>>) -> Outcome {
+async fn give_up(destination: Option<&dyn Destination>, failure: &Failure) -> Result<(), DestinationError> {
+    let failed = |reason: &str| DestinationError::new(destination.map_or("none", Destination::name), reason);
+    let Some(destination) = destination else { return Err(failed("there is no destination")) };
+    without_panic(pin!(async { destination.deliver(failure).await }))
+        .await
+        .unwrap_or_else(|| Err(failed("the destination panicked; see standard error")))
+}
+
+/// What panics has not delivered: its poller must learn so, or it would wait for ever.
+async fn without_panic<T>(mut call: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     poll_fn(|context: &mut Context<'_>| {
-        catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context))).unwrap_or_else(|_| {
-            Poll::Ready(Outcome::Unreachable { reason: "the invoker panicked; see standard error".into() })
-        })
+        catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context).map(Some))).unwrap_or(Poll::Ready(None))
     })
     .await
 }

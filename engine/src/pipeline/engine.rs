@@ -116,7 +116,13 @@ impl Engine {
             };
             // Should this fail, dropping the handle drains the threads that run already.
             let source = connect(ThreadPlan { thread, pollers, wake })?;
-            let world = Dispatch::start(handle.runtime(), pollers, invoker, parker, clock);
+            let world = Dispatch::start(
+                handle.runtime(),
+                pollers,
+                (invoker, settings.destination.as_ref()),
+                parker,
+                clock,
+            );
             let consumer = ConsumerThread::new(
                 ConsumerPlan {
                     settings: Arc::clone(&settings),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::{FlushCause, OpenBatch, Stop};
+use crate::deliver::Delivery;
 use crate::ids::{Offset, Slot, Topic};
 use crate::record::Record;
 use crate::source::RecordQueue;
@@ -11,6 +12,7 @@ use crate::telemetry::Count;
 use crate::time::Nanos;
 
 use super::Oversized;
+use super::parcel::Parcel;
 use super::poller::{Bench, Poller, ordered};
 use super::sieve::Sieve;
 
@@ -106,6 +108,14 @@ impl Poller {
                     return None;
                 }
                 Some(Stop::Full(cause)) => return Some(cause),
+                Some(Stop::TooLarge { needed }) if bench.settings.gives_up_outsized() => {
+                    if !open.is_empty() {
+                        // What came before it goes first.
+                        return Some(FlushCause::Bytes);
+                    }
+                    self.divert(queue, slot, needed, bench);
+                    return None;
+                }
                 Some(Stop::TooLarge { needed }) => {
                     self.oversized(queue, slot, needed, bench);
                     if self.blocked {
@@ -190,6 +200,27 @@ impl Poller {
                 self.blocked = true;
             }
         }
+    }
+
+    /// Makes a batch of its own of a first pending record that no payload can hold, for the
+    /// on-failure destination. The poller has no open batch with records, and none is ready.
+    fn divert<Q: RecordQueue>(&mut self, queue: &mut Q, slot: Slot, needed: usize, bench: &mut Bench<'_>) {
+        self.give_back_open(bench.pool);
+        let Some(lease) = bench.pool.acquire_outsized(needed) else {
+            self.starved = true;
+            return;
+        };
+        let Some(owned) = self.partitions.get_mut(slot) else { return };
+        let (record, now) = (&queue.pending()[0], bench.world.now());
+        let (offset, envelope) = (record.offset(), Arc::clone(&bench.settings.envelope));
+        let place = (slot, &owned.template);
+        let batch = OpenBatch::outsized(lease, bench.pool, envelope, place, record, (needed, now));
+        ordered(owned.watermark.on_taken(offset, offset), &bench.settings.topic, owned.partition);
+        bench.counters.records(Count::Polled, 1);
+        advance(queue, self.sieve.as_mut(), 1);
+        self.seed = self.seed.wrapping_add(1);
+        let delivery = Delivery::outsized(bench.settings.retry, self.seed);
+        self.ready = Some(Parcel { batch, delivery, encode: Duration::ZERO });
     }
 
     /// Lets watermarks pass the gaps before the ends that were met. Returns whether any was.

@@ -1,7 +1,11 @@
 //! The batch in flight: from hand-over to done, through retries, splits and giving up.
 
+use std::fmt;
+use std::sync::Arc;
+
 use crate::batch::SealedBatch;
 use crate::deliver::{GivenUp, Next, Outcome, Records, Step, Verdict};
+use crate::destination::{Condition, Destination, DestinationError, FailedResponse, Failure};
 use crate::ids::{Partition, Topic};
 use crate::telemetry::{Count, ErrorKind, Writer};
 use crate::time::Nanos;
@@ -9,7 +13,7 @@ use crate::time::Nanos;
 use super::listing;
 use super::parcel::{Flight, Parcel};
 use super::poller::{Bench, Poller, ordered};
-use super::world::Answer;
+use super::world::{Answer, Answered};
 use super::{BatchTrace, EngineSettings};
 
 impl Poller {
@@ -53,31 +57,41 @@ impl Poller {
         moved
     }
 
-    /// The invocation in flight was answered.
+    /// What was in flight was answered.
     pub(super) fn on_answer(&mut self, answer: &Answer, bench: &mut Bench<'_>) {
         let Some(flight) = self.flight.as_mut() else {
-            debug_assert!(false, "an answer without an invocation");
+            debug_assert!(false, "an answer without anything in flight");
             return;
         };
-        flight.sent_at.get_or_insert(answer.started_at);
         flight.done_at = answer.done_at;
+        flight.due = Nanos::ZERO;
+        match &answer.result {
+            Answered::Invoked(outcome) => self.on_invoked(outcome, answer, bench),
+            Answered::GivenUp(Ok(())) => self.on_given_up(bench, true),
+            Answered::GivenUp(Err(error)) => self.on_destination_failed(error, answer.done_at, bench),
+        }
+        self.shed(bench.pool);
+        self.pursue(bench);
+    }
+
+    fn on_invoked(&mut self, outcome: &Outcome, answer: &Answer, bench: &Bench<'_>) {
+        let Some(flight) = self.flight.as_mut() else { return };
+        flight.sent_at.get_or_insert(answer.started_at);
         let Parcel { batch, delivery, .. } = &mut flight.parcel;
         let sent = delivery.part().records().clone();
         let find = |key: &str, offset| batch.find(partition_of(key, &bench.settings.topic)?, offset);
         self.done.clear();
-        let (verdict, step) = delivery.on_outcome(&answer.outcome, answer.done_at, find, &mut self.done);
-        flight.due = Nanos::ZERO;
+        let (verdict, step) = delivery.on_outcome(outcome, answer.done_at, find, &mut self.done);
         if verdict == Verdict::Late {
             debug_assert!(false, "an answer that nobody waits for");
             return;
         }
-        count(&verdict, &sent, &self.done, answer, bench.counters);
+        let attempt = Attempt { sent: &sent, outcome, verdict: &verdict, step, answer };
+        attempt.count(&self.done, bench.counters);
         if verdict != Verdict::Delivered {
-            log_failure(self.name, flight, &sent, answer, (&verdict, step), bench.settings);
+            attempt.log(self.name, flight, bench.settings);
         }
         self.note_delivered(bench);
-        self.shed(bench.pool);
-        self.pursue(bench);
     }
 
     /// Moves watermarks past what was delivered, and tells who measures.
@@ -109,31 +123,84 @@ impl Poller {
         }
     }
 
-    /// Gives up the records that the delivery says.
+    /// Gives up the records that the delivery says: to the destination, if there is one.
     fn give_up(&mut self, bench: &Bench<'_>) {
         let Some(flight) = self.flight.as_mut() else { return };
+        let Some(why) = flight.parcel.delivery.given_up() else { return };
+        if bench.settings.destination.is_none() {
+            return self.on_given_up(bench, false);
+        }
+        flight.due = Nanos::NEVER;
+        let failure = Failure {
+            event: flight.parcel.payload(),
+            condition: match why {
+                GivenUp::RetriesExhausted { .. } => Condition::RetryAttemptsExhausted,
+                GivenUp::RecordAgeExceeded => Condition::RecordAgeExceeded,
+                GivenUp::PayloadSizeExceeded => Condition::MaximumPayloadSizeExceeded,
+            },
+            invocations: flight.parcel.delivery.part().invocations(),
+            response: match why {
+                GivenUp::RetriesExhausted { status_code, function_error } => Some(FailedResponse {
+                    status_code: *status_code,
+                    executed_version: bench.settings.function_version.as_ref().to_owned(),
+                    function_error: function_error.clone(),
+                }),
+                GivenUp::RecordAgeExceeded | GivenUp::PayloadSizeExceeded => None,
+            },
+            at_ms: bench.world.wall_ms(),
+        };
+        bench.world.give_up(self.number, Arc::new(failure));
+    }
+
+    /// The records that are given up are done: the destination has `kept` them, or there is none.
+    fn on_given_up(&mut self, bench: &Bench<'_>, kept: bool) {
+        let Some(flight) = self.flight.as_mut() else { return };
         let Parcel { batch, delivery, .. } = &mut flight.parcel;
-        let given_up = delivery.part().records();
-        let why = delivery.given_up().map_or("", GivenUp::label);
+        let Some(why) = delivery.given_up().map(GivenUp::label) else { return };
+        self.done.clear();
+        let invocations = delivery.part().invocations();
+        delivery.on_given_up(&mut self.done);
+        let records = u64::from(self.done.count());
+        let destination = bench.settings.destination.as_deref().map(Destination::name);
+        let offsets = listing::offsets(batch, &self.done);
         tracing::warn!(
             mapping = &*bench.settings.name,
             poller = self.name,
             topic = %bench.settings.topic,
-            records = given_up.count(),
-            offsets = listing::offsets(batch, given_up),
+            records,
+            offsets,
             condition = why,
-            invocations = delivery.part().invocations(),
-            "records dropped: given up, and there is no on-failure destination (destination_config)"
+            invocations,
+            destination,
+            "records given up: {}",
+            if kept { "the on-failure destination has them" } else { "dropped, as there is no destination_config" }
         );
-        bench.counters.records(Count::Dropped, u64::from(given_up.count()));
+        bench.counters.records(if kept { Count::ToDestination } else { Count::Dropped }, records);
         if let Some(observer) = bench.observer {
-            for piece in batch.pieces(given_up.ranges()) {
-                observer.on_given_up(piece.run.partition, piece.first, piece.last, false);
+            for piece in batch.pieces(self.done.ranges()) {
+                observer.on_given_up(piece.run.partition, piece.first, piece.last, kept);
             }
         }
-        self.done.clear();
-        delivery.on_given_up(&mut self.done);
         self.mark_done(&bench.settings.topic);
+    }
+
+    fn on_destination_failed(&mut self, error: &DestinationError, at: Nanos, bench: &Bench<'_>) {
+        let Some(flight) = self.flight.as_mut() else { return };
+        let Parcel { batch, delivery, .. } = &mut flight.parcel;
+        let step = delivery.on_destination_failed(at);
+        bench.counters.error(ErrorKind::Destination);
+        let text = error.to_string();
+        bench.counters.counters().note_problem(&text);
+        tracing::warn!(
+            mapping = &*bench.settings.name,
+            poller = self.name,
+            topic = %bench.settings.topic,
+            records = delivery.part().records().count(),
+            offsets = listing::offsets(batch, delivery.part().records()),
+            next = step.label(),
+            wait_ms = wait_ms(step, at),
+            "the on-failure destination has not taken records: {text}; they stay undone and are given to it again"
+        );
     }
 
     /// Nothing of the batch in flight is left.
@@ -155,20 +222,6 @@ fn partition_of(key: &str, topic: &Topic) -> Option<Partition> {
     digits.parse().ok().filter(|_| canonical).map(Partition)
 }
 
-fn count(verdict: &Verdict, sent: &Records, done: &Records, answer: &Answer, counters: &Writer) {
-    let label = match verdict {
-        Verdict::Partial { .. } => "partial",
-        Verdict::BadResponse(_) => "bad_response",
-        _ => answer.outcome.label(),
-    };
-    counters.invocation(label, answer.done_at - answer.started_at);
-    counters.records(Count::Delivered, u64::from(done.count()));
-    if *verdict != Verdict::Delivered {
-        counters.error(ErrorKind::Invoke);
-        counters.records(Count::Failed, u64::from(sent.count() - done.count()));
-    }
-}
-
 /// Counts how old the delivered records are by their own timestamps.
 fn note_ages(batch: &SealedBatch, records: &Records, now_ms: i64, counters: &Writer) {
     let mut same = (0, 0);
@@ -184,54 +237,72 @@ fn note_ages(batch: &SealedBatch, records: &Records, now_ms: i64, counters: &Wri
     counters.record_age(now_ms.saturating_sub(same.0), same.1);
 }
 
-/// One event for each attempt that failed, wholly or in part. What the function said of it is in
-/// it; payloads and responses never are.
-fn log_failure(
-    poller: usize,
-    flight: &Flight,
-    sent: &Records,
-    answer: &Answer,
-    (verdict, step): (&Verdict, Step),
-    settings: &EngineSettings,
-) {
-    let (error_type, error_message) = match &answer.outcome {
-        Outcome::FunctionError { error_type, message, .. } => (error_type.as_deref(), message.as_deref()),
-        Outcome::Throttled { reason, .. } => (None, reason.as_deref()),
-        Outcome::Refused { code, message, .. } | Outcome::ServiceFault { code, message, .. } => {
-            (code.as_deref(), message.as_deref())
-        }
-        _ => (None, None),
-    };
-    let failed = match verdict {
-        Verdict::Partial { failed } => *failed,
-        _ => sent.count(),
-    };
-    tracing::warn!(
-        mapping = &*settings.name,
-        poller,
-        topic = %settings.topic,
-        records = sent.count(),
-        failed,
-        offsets = listing::offsets(&flight.parcel.batch, sent),
-        attempt = flight.parcel.delivery.attempts(),
-        outcome = answer.outcome.label(),
-        error_type,
-        error_message,
-        next = step.label(),
-        wait_ms = step.at().map(|at| u64::try_from((at - answer.done_at).as_millis()).unwrap_or(u64::MAX)),
-        "invocation failed: {}",
-        Told { verdict, outcome: &answer.outcome }
-    );
-}
-
-/// An attempt in words.
-struct Told<'a> {
-    verdict: &'a Verdict,
+/// One attempt that was answered.
+struct Attempt<'a> {
+    sent: &'a Records,
     outcome: &'a Outcome,
+    verdict: &'a Verdict,
+    step: Step,
+    answer: &'a Answer,
 }
 
-impl std::fmt::Display for Told<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Attempt<'_> {
+    fn label(&self) -> &'static str {
+        match self.verdict {
+            Verdict::Partial { .. } => "partial",
+            Verdict::BadResponse(_) => "bad_response",
+            _ => self.outcome.label(),
+        }
+    }
+
+    fn count(&self, done: &Records, counters: &Writer) {
+        counters.invocation(self.label(), self.answer.done_at - self.answer.started_at);
+        counters.records(Count::Delivered, u64::from(done.count()));
+        if *self.verdict != Verdict::Delivered {
+            counters.error(ErrorKind::Invoke);
+            counters.records(Count::Failed, u64::from(self.sent.count() - done.count()));
+        }
+    }
+
+    /// One event for each attempt that failed, wholly or in part. What the function says of its error
+    /// is in it; payloads and responses never are.
+    fn log(&self, poller: usize, flight: &Flight, settings: &EngineSettings) {
+        let (error_type, error_message) = match self.outcome {
+            Outcome::FunctionError { error_type, message, .. } => (error_type.as_deref(), message.as_deref()),
+            Outcome::Throttled { reason, .. } => (None, reason.as_deref()),
+            Outcome::Refused { code, message, .. } | Outcome::ServiceFault { code, message, .. } => {
+                (code.as_deref(), message.as_deref())
+            }
+            _ => (None, None),
+        };
+        let failed = match self.verdict {
+            Verdict::Partial { failed } => *failed,
+            _ => self.sent.count(),
+        };
+        tracing::warn!(
+            mapping = &*settings.name,
+            poller,
+            topic = %settings.topic,
+            records = self.sent.count(),
+            failed,
+            offsets = listing::offsets(&flight.parcel.batch, self.sent),
+            attempt = flight.parcel.delivery.attempts(),
+            outcome = self.label(),
+            error_type,
+            error_message,
+            next = self.step.label(),
+            wait_ms = wait_ms(self.step, self.answer.done_at),
+            "invocation failed: {self}"
+        );
+    }
+}
+
+fn wait_ms(step: Step, since: Nanos) -> Option<u64> {
+    step.at().map(|at| u64::try_from((at - since).as_millis()).unwrap_or(u64::MAX))
+}
+
+impl fmt::Display for Attempt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.verdict {
             Verdict::Partial { failed } => write!(f, "the function reports {failed} records as failed"),
             Verdict::BadResponse(error) => write!(f, "{error}"),

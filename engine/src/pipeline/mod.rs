@@ -28,15 +28,17 @@ mod sieve;
 mod thread;
 mod world;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use engine::{Engine, EngineError, EngineHandle, Report, ThreadPlan, Wake};
 pub use thread::{ConsumerPlan, ConsumerThread, Turn};
-pub use world::{Answer, World};
+pub use world::{Answer, Answered, World};
 
 use crate::batch::{BatchLimits, Piece, SealedBatch};
 use crate::deliver::{FailureRules, Records, RetryPolicy};
+use crate::destination::Destination;
 use crate::filter::Filters;
 use crate::ids::{Offset, Partition, Topic};
 use crate::payload::Envelope;
@@ -44,12 +46,14 @@ use crate::time::Nanos;
 
 /// What an engine is told. [`crate::mapping`] makes one from a validated mapping; embedders may
 /// fill it themselves.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct EngineSettings {
     /// How log lines call the mapping.
     pub name: Arc<str>,
     /// The topic, for the payload and for messages.
     pub topic: Topic,
+    /// The function's version or alias, as failure records say it: `$LATEST` if none is given.
+    pub function_version: Arc<str>,
     /// Head and tail of every event.
     pub envelope: Arc<Envelope>,
     /// Which records are delivered; `None` for all.
@@ -67,6 +71,8 @@ pub struct EngineSettings {
     pub retry: RetryPolicy,
     /// How often they are tried again, with which records, and until when.
     pub failures: FailureRules,
+    /// Who is given what is given up; `None` drops it.
+    pub destination: Option<Arc<dyn Destination>>,
     /// What becomes of a record that no payload can hold.
     pub oversized: Oversized,
     /// How often finished offsets are committed.
@@ -78,10 +84,24 @@ pub struct EngineSettings {
     pub invocation_threads: usize,
 }
 
+impl fmt::Debug for EngineSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineSettings").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl EngineSettings {
+    /// Whether a record that no payload can hold goes to the on-failure destination.
+    pub(crate) fn gives_up_outsized(&self) -> bool {
+        self.destination.is_some() && self.oversized == Oversized::Skip
+    }
+}
+
 /// What becomes of a record whose payload alone would exceed the limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Oversized {
-    /// It is logged, counted as dropped, and its offset is committed.
+    /// It goes to the on-failure destination. Without one it is logged and counted as dropped. Its
+    /// offset is committed.
     #[default]
     Skip,
     /// Its partition's poller stops before it, visibly, until somebody acts.

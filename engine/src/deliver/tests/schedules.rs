@@ -102,6 +102,7 @@ proptest! {
                         (GivenUp::RetriesExhausted { .. }, Some(most)) => prop_assert!(tried > most),
                         (GivenUp::RetriesExhausted { .. }, None) => prop_assert!(false, "for ever is for ever"),
                         (GivenUp::RecordAgeExceeded, _) => prop_assert!(rules.record_age_max.is_some()),
+                        (GivenUp::PayloadSizeExceeded, _) => prop_assert!(false, "none is too large"),
                     }
                     if matches!(fates.next(), Some(Fate::Error | Fate::TimedOut)) {
                         batch.delivery.on_destination_failed(batch.now);
