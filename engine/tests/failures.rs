@@ -306,7 +306,7 @@ impl Destination for Moody {
             let left = self.fails.load(Ordering::SeqCst);
             if left > 0 {
                 self.fails.store(left - 1, Ordering::SeqCst);
-                assert!(left % 3 > 0, "scripted panic");
+                assert!(!left.is_multiple_of(3), "scripted panic");
                 return Err(refused());
             }
             let mut event = Vec::new();
