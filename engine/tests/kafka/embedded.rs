@@ -15,11 +15,17 @@ use crate::support::unique;
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
 fn stage(partitions: i32, records: u64, law: Law) -> (Cluster, Stage) {
+    let (cluster, stage) = stage_of(partitions, Content::new(101, 20..=300), law);
+    stage.fill(records);
+    (cluster, stage)
+}
+
+/// An empty topic.
+pub(crate) fn stage_of(partitions: i32, content: Content, law: Law) -> (Cluster, Stage) {
     let cluster = MockCluster::new(1).expect("a cluster");
     let topic = unique("embedded");
     cluster.create_topic(&topic, partitions, 1).expect("a topic");
-    let stage = Stage::new(&cluster.bootstrap_servers(), topic, partitions, Content::new(101, 20..=300), law);
-    stage.fill(records);
+    let stage = Stage::new(&cluster.bootstrap_servers(), topic, partitions, content, law);
     (cluster, stage)
 }
 

@@ -145,6 +145,13 @@ impl Engine {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// The most memory that it ever had.
+    pub(crate) fn peak_resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells");
+        peak.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB") << 10
+    }
+
     /// Waits until it has printed `text`.
     pub(crate) fn says(&self, text: &str) {
         eventually(text, || self.log().contains(text));
