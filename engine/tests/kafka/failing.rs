@@ -73,13 +73,13 @@ fn large_batches_that_all_fail_stay_within_the_memory_budget() {
     let (_cluster, stage) = stage_of(PARTITIONS, content, Law::always(Answer::FunctionError("Unhandled")));
     stage.ledger.begins_anywhere();
     stage.fill(52);
-    let budget_bytes = 512 * MIB;
+    let budget_bytes = 400 * MIB;
     let settings = stage
         .settings()
         .with("batch_size", "10000")
         .with("maximum_batching_window", "3s")
         .engine("pollers", &PARTITIONS.to_string())
-        .engine("memory_budget", "512MiB")
+        .engine("memory_budget", "400MiB")
         .engine("function_timeout", "30s");
     let engine = Engine::start(&settings);
     eventually("every batch has failed several times", || {
