@@ -177,7 +177,7 @@ impl KafkaSource {
 
 /// The answer to an asynchronous commit that was put off and did not go out in the end.
 fn unsent(commits: &[Commit], error: SourceError) -> SourceEvent {
-    let offsets = commits.iter().map(|commit| (commit.partition, commit.offset)).collect();
+    let offsets = commits.iter().map(|one| (one.partition, one.offset)).collect();
     SourceEvent::Committed { offsets, error: Some(error) }
 }
 
