@@ -231,6 +231,7 @@ fn engine_settings(mapping: &Mapping) -> EngineSettings {
             mapping::Oversized::Block => Oversized::Block,
         },
         commit_interval: engine.commit_interval,
+        commit_metadata: engine.commit_metadata,
         drain_deadline: engine.drain_deadline,
         invocation_threads: engine.invocation_threads as usize,
     }

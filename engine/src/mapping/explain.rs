@@ -125,6 +125,7 @@ impl Mapping {
             memory_budget: Some(Size(engine.memory_budget)),
             drain_deadline: Some(Span(engine.drain_deadline)),
             commit_interval: Some(Span(engine.commit_interval)),
+            commit_metadata: Some(Switch(engine.commit_metadata)),
             payload_bytes_max: Some(Size(engine.payload_bytes_max.into())),
             oversized: Some(word(engine.oversized)),
             function_timeout: Some(Span(engine.function_timeout)),

@@ -111,6 +111,8 @@ pub struct EngineOptions {
     pub drain_deadline: Duration,
     /// Between commits, 10 ms to 60 s.
     pub commit_interval: Duration,
+    /// Whether commits carry what is finished beyond the committed offset.
+    pub commit_metadata: bool,
     /// How the group divides partitions.
     pub group_protocol: GroupProtocol,
     /// The largest event, 16 KiB to 6,291,455 bytes.

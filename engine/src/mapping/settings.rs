@@ -190,6 +190,9 @@ settings! {
     drain_deadline: Span, "TIME", "0s to 900s; default 30s";
     /// Time between commits. After a crash at most what was delivered since is delivered again.
     commit_interval: Span, "TIME", "10ms to 60s; default 1s";
+    /// Whether commits carry which records are finished beyond the committed offset, as metadata, so
+    /// that they are not delivered again after a crash or a rebalance.
+    commit_metadata: Switch, "BOOL", "true or false; default true";
     /// The largest event to send.
     payload_bytes_max: Size, "BYTES", "16384 to 6291455 bytes; default 6291455 (Lambda's limit)";
     /// What to do with a record that alone is too large for an event: `skip` logs, counts and goes

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::commit::Cadence;
+use crate::commit::{Cadence, Watermark};
 use crate::ids::{Offset, Partition};
 use crate::payload::Pool;
 use crate::source::{Source, SourceError, SourceEvent, SourceState, Start};
 use crate::telemetry::{ArenaBytes, EngineState, ErrorKind, Writer};
 use crate::time::Nanos;
 
+use super::commits::{Outgoing, finished_before};
 use super::listing;
 use super::partitions::Owned;
 use super::poller::{Bench, Poller};
@@ -94,6 +95,7 @@ pub enum Turn {
 pub(super) struct Scratch {
     events: Vec<SourceEvent>,
     pub(super) offsets: Vec<(Partition, Offset)>,
+    pub(super) outgoing: Outgoing,
     routes: Vec<(Partition, usize)>,
     starts: Vec<Start>,
 }
@@ -292,7 +294,8 @@ impl<S: Source> ConsumerThread<S> {
             if let Some(committed) = start.committed {
                 gauges.set_committed(committed);
             }
-            self.pollers[poller].partitions.add(&self.settings.topic, partition, start.offset, gauges);
+            let watermark = Watermark::resume(start.offset, finished_before(&self.settings, start));
+            self.pollers[poller].partitions.add(&self.settings.topic, partition, watermark, gauges);
             self.cadence.on_assigned(partition, start.offset, start.committed);
         }
         tracing::info!(partitions = %listing::partitions(&partitions), "assigned");

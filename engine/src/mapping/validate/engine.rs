@@ -60,6 +60,7 @@ impl Check<'_> {
                 limits::COMMIT_INTERVAL_DEFAULT,
                 &limits::COMMIT_INTERVAL,
             ),
+            commit_metadata: given.commit_metadata.is_none_or(|on| on.0),
             payload_bytes_max: u32::try_from(payload).unwrap_or(0),
             oversized: self.word("engine.oversized", given.oversized.as_ref(), Oversized::Skip),
             function_timeout: self.span(
