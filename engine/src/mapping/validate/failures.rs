@@ -51,13 +51,13 @@ impl Check<'_> {
     }
 
     /// Retries after the first attempt; `None` for no limit.
-    pub(super) fn retry_attempts(&mut self, given: &MappingSettings, destination: bool) -> Option<u32> {
+    pub(super) fn retry_attempts(&mut self, given: &MappingSettings, has_destination: bool) -> Option<u32> {
         const PATH: &str = "maximum_retry_attempts";
         let attempts = given.maximum_retry_attempts.map_or(-1, |whole| whole.0);
         if !RETRY_ATTEMPTS.contains(&attempts) {
             self.wrong(PATH, &attempts.to_string(), direction(attempts < *RETRY_ATTEMPTS.start()));
         }
-        if attempts == -1 && destination {
+        if attempts == -1 && has_destination {
             // Endless retries would keep a destination from ever being used.
             self.derived.insert(PATH, "AWS's limit with a destination".to_owned());
             self.notes.push(format!(
