@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::batch::BatchLimits;
 use crate::deliver::{FailureRules, RetryPolicy};
+use crate::destination::{self, Destination, DestinationError};
 use crate::filter::Filters;
 use crate::invoke::{InvokeError, LambdaInvoker, LambdaSettings, Signing};
 use crate::mapping::{self, Mapping, StartingPosition};
@@ -37,6 +38,8 @@ enum LaunchError {
     Source(#[from] SourceError),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error("destination_config: {0}")]
+    Destination(#[from] DestinationError),
     #[error("metrics_address {address}: {reason}; give another ip:port, or off")]
     Metrics { address: String, reason: std::io::Error },
     #[error(
@@ -82,7 +85,7 @@ fn run(mapping: &Mapping, options: &RunOptions) -> Result<ExitCode, LaunchError>
         "starting"
     );
     let engine = Engine::start(
-        engine_settings(mapping),
+        EngineSettings { destination: destination(mapping)?, ..engine_settings(mapping) },
         |plan| KafkaSource::new(KafkaSettings { queues: plan.pollers, ..kafka.clone() }, plan.wake),
         &invoker,
         None,
@@ -235,6 +238,15 @@ fn engine_settings(mapping: &Mapping) -> EngineSettings {
         drain_deadline: engine.drain_deadline,
         invocation_threads: engine.invocation_threads as usize,
     }
+}
+
+fn destination(mapping: &Mapping) -> Result<Option<Arc<dyn Destination>>, LaunchError> {
+    // As for the invoker: looking for credentials may ask a metadata service.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|reason| LaunchError::System { what: "looking for credentials", reason })?;
+    Ok(runtime.block_on(destination::open(mapping))?)
 }
 
 fn filters(mapping: &Mapping) -> Option<Arc<Filters>> {

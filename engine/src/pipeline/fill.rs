@@ -112,7 +112,9 @@ impl Poller {
                     return None;
                 }
                 Some(Stop::Full(cause)) => return Some(cause),
-                Some(Stop::TooLarge { needed }) if bench.settings.gives_up_outsized() => {
+                Some(Stop::TooLarge { needed })
+                    if bench.settings.gives_up_outsized() && u32::try_from(needed).is_ok() =>
+                {
                     if !open.is_empty() {
                         // What came before it goes first.
                         return Some(FlushCause::Bytes);

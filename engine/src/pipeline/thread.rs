@@ -177,8 +177,9 @@ impl<S: Source> ConsumerThread<S> {
             }
             moved |= poller.turn(self.source.queue(number), drain_until.is_none(), bench);
         }
-        if let Err(fatal) = self.rebalance() {
-            return Turn::End(Err(fatal));
+        match self.rebalance() {
+            Ok(stepped) => moved |= stepped,
+            Err(fatal) => return Turn::End(Err(fatal)),
         }
         if moved {
             self.note_moved();
@@ -249,11 +250,14 @@ impl<S: Source> ConsumerThread<S> {
         any
     }
 
-    fn rebalance(&mut self) -> Result<(), SourceError> {
+    /// Returns whether anything changed.
+    fn rebalance(&mut self) -> Result<bool, SourceError> {
         let now = self.world.now();
+        let mut stepped = false;
         while let Some(step) = self.rebalance.step(now, self.settings.drain_deadline, |partition| {
             self.pollers.iter().any(|poller| poller.carries(partition))
         }) {
+            stepped = true;
             match step {
                 // At the end nothing new is begun; closing the client gives it back.
                 Step::Assign(_) if self.draining.load(Ordering::Acquire) => {}
@@ -269,7 +273,7 @@ impl<S: Source> ConsumerThread<S> {
                 Step::Release { partitions, lost } => self.release(&partitions, lost)?,
             }
         }
-        Ok(())
+        Ok(stepped)
     }
 
     fn assign(&mut self, partitions: Vec<Partition>) {
