@@ -101,7 +101,7 @@ impl Reporter {
     pub fn records<'f>(&'f self, failure: &'f Failure) -> impl Iterator<Item = KafkaRecord> + 'f {
         let batch = failure.event.batch();
         failure.event.entries().map(move |entry| {
-            let event = batch.part([entry.position..entry.position + 1]);
+            let event = batch.part(std::iter::once(entry.position..entry.position + 1));
             let mut payload = Vec::new();
             event.write_to(&mut payload);
             let info = Info::Record { offset: entry.offset, timestamp_ms: entry.timestamp_ms };
