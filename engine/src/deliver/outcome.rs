@@ -195,6 +195,7 @@ fn details(f: &mut fmt::Formatter<'_>, code: Option<&str>, message: Option<&str>
 }
 
 /// A text from outside, made fit for one line of a log: cut, and without control characters.
+#[cfg(feature = "runtime")]
 pub(crate) fn one_line(text: &str) -> impl fmt::Display + '_ {
     Line(text)
 }
