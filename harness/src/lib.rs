@@ -22,6 +22,8 @@ pub mod profile;
 
 pub mod stub;
 
+pub mod chaos;
+
 pub mod allocator;
 pub mod cli;
 pub mod report;
