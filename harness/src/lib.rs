@@ -15,6 +15,7 @@ pub mod meter;
 pub mod subject;
 
 pub mod capture;
+pub mod explain;
 pub mod overhead;
 pub mod run;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]

@@ -178,6 +178,7 @@ fn invoker(mapping: &Mapping) -> Result<LambdaInvoker, LaunchError> {
         connect_timeout: mapping.engine.connect_timeout,
         function_timeout: mapping.engine.function_timeout,
         idle_connections_max: mapping.engine.pollers as usize,
+        keep_response: mapping.report_batch_item_failures,
         ..LambdaSettings::new(mapping.function.unqualified())
     };
     if mapping.engine.signing == mapping::Signing::Never {
@@ -205,7 +206,7 @@ fn engine_settings(mapping: &Mapping) -> EngineSettings {
     };
     EngineSettings {
         name: mapping.consumer_group_id.as_str().into(),
-        function_version: "$LATEST".into(),
+        function_version: mapping.function.qualifier().unwrap_or("$LATEST").into(),
         topic: mapping.topic.clone(),
         envelope: Arc::new(envelope),
         filters: filters(mapping),
@@ -217,8 +218,13 @@ fn engine_settings(mapping: &Mapping) -> EngineSettings {
         threads: engine.threads as usize,
         pollers: engine.pollers as usize,
         arena_budget_bytes: bytes(mapping.division().arena_budget_bytes_per_thread),
-        retry: RetryPolicy::default(),
-        failures: FailureRules::default(),
+        retry: RetryPolicy { backoff_base: engine.retry_backoff, backoff_max: engine.retry_backoff_max },
+        failures: FailureRules {
+            retries_max: mapping.maximum_retry_attempts,
+            record_age_max: mapping.maximum_record_age,
+            bisect: mapping.bisect_batch_on_function_error,
+            report_item_failures: mapping.report_batch_item_failures,
+        },
         destination: None,
         oversized: match engine.oversized {
             mapping::Oversized::Skip => Oversized::Skip,

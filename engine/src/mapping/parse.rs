@@ -47,8 +47,15 @@ impl Settings {
         let mut problems = Vec::new();
         for (name, value) in table {
             if name != "engine" {
-                let read = settings.mapping.read(name, value);
-                problems.extend(complaint(name.clone(), value, read));
+                let proper =
+                    SECOND_NAMES.iter().find(|(second, _)| second == name).map(|(_, proper)| *proper);
+                if let Some(proper) = proper.filter(|proper| table.contains_key(*proper)) {
+                    let remedy = format!("{proper} is given too: keep one of them");
+                    problems.push(Problem::wrong(name, "a second name", "one name for a setting", remedy));
+                    continue;
+                }
+                let name = proper.unwrap_or(name);
+                problems.extend(complaint(name.to_owned(), value, settings.mapping.read(name, value)));
                 continue;
             }
             let Value::Table(engine) = value else {
@@ -117,15 +124,12 @@ fn complaint(path: String, value: &Value, read: Option<bool>) -> Option<Problem>
     }
 }
 
+/// Settings that AWS's own name, in Rust case, means too.
+const SECOND_NAMES: [(&str, &str); 1] = [("maximum_record_age_in_seconds", "maximum_record_age")];
+
 /// AWS's settings for Kafka that this version does not know what to do with.
-const NOT_YET: [&str; 13] = [
+const NOT_YET: [&str; 7] = [
     "enabled",
-    "destination_config",
-    "maximum_retry_attempts",
-    "maximum_record_age",
-    "maximum_record_age_in_seconds",
-    "bisect_batch_on_function_error",
-    "function_response_types",
     "provisioned_poller_config",
     "metrics_config",
     "logging_config",
@@ -243,7 +247,7 @@ mod tests {
     #[test]
     fn all_unknown_and_misspelt_settings_are_named_at_once_with_the_likely_name() {
         let text = "BatchSize = 5\nbatch_sise = 5\nfunction_name = 'f'\nthreads = 2\nwhatever_else = 1\n\
-                    MaximumBatchingWindowInSeconds = 3\ndestination_config = {}\n[engine]\npoller = 3\ntopics = 't'";
+                    MaximumBatchingWindowInSeconds = 3\nprovisioned_poller_config = {}\n[engine]\npoller = 3\ntopics = 't'";
         let problems = problems(text);
         for expected in [
             "BatchSize: found an unknown setting; allowed: the settings of this version; did you mean batch_size?",
@@ -252,7 +256,7 @@ mod tests {
             "did you mean threads in the table [engine]?",
             "whatever_else: found an unknown setting; allowed: the settings of this version; remove it",
             "did you mean maximum_batching_window?",
-            "AWS has destination_config, Pelton does not support it yet",
+            "AWS has provisioned_poller_config, Pelton does not support it yet",
             "engine.poller: found an unknown setting; allowed: the settings of this version; did you mean pollers?",
             "did you mean topics above the table [engine]?",
         ] {

@@ -138,7 +138,7 @@ impl Fleet {
             text,
             "[engine]\npollers = {pollers}\nmemory_budget = {budget}\n\
              commit_interval = \"500ms\"\nfunction_timeout = \"{FUNCTION_TIMEOUT_MS}ms\"\n\
-             connect_timeout = \"1s\"\ndrain_deadline = \"10s\"\nsigning = \"never\"\n\
+             connect_timeout = \"1s\"\nretry_backoff = \"200ms\"\nretry_backoff_max = \"2s\"\ndrain_deadline = \"10s\"\nsigning = \"never\"\n\
              metrics_address = \"off\"\n[engine.librdkafka]\n\"session.timeout.ms\" = {SESSION_MS}\n\
              \"heartbeat.interval.ms\" = 1000\n\"topic.metadata.refresh.interval.ms\" = 5000\n\"reconnect.backoff.max.ms\" = 1000\n"
         )

@@ -8,8 +8,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pelton::ids::Partition;
 use pelton::source::replay::Keep;
 
+use super::access::AccessArguments;
 use super::{AUDIT_FAILED, COULD_NOT_RUN, OK, USAGE, interrupt};
-use crate::capture::{AccessSettings, CapturePlan, CaptureSummary, CaptureTick, Output, capture, inspect};
+use crate::capture::{CapturePlan, CaptureSummary, CaptureTick, Output, capture, inspect};
 use crate::report::capture::report;
 use crate::report::text::{bytes, count};
 use crate::workload::units::Span;
@@ -29,18 +30,9 @@ pub struct CaptureArguments {
     /// not whole.
     #[arg(long, value_name = "FILE")]
     pub inspect: Option<PathBuf>,
-    /// The brokers to ask first.
-    #[arg(long, visible_alias = "brokers", value_name = "HOST:PORT,..", help_heading = "Topic")]
-    pub bootstrap_servers: Option<String>,
-    /// The topic.
-    #[arg(long, value_name = "NAME", help_heading = "Topic")]
-    pub topic: Option<String>,
     /// Only these partitions.
     #[arg(long, value_name = "N,..", value_delimiter = ',', help_heading = "Topic")]
     pub partitions: Option<Vec<i32>>,
-    /// Where to begin: earliest, latest, or a time as Unix seconds or RFC 3339 with an offset.
-    #[arg(long, value_name = "PLACE", default_value = "latest", help_heading = "Topic")]
-    pub from: String,
     /// Stop after so many records.
     #[arg(long, value_name = "N", help_heading = "End", value_parser = clap::value_parser!(u64).range(1..))]
     pub records: Option<u64>,
@@ -66,19 +58,9 @@ pub struct CaptureArguments {
     /// No progress bar.
     #[arg(long)]
     pub no_progress: bool,
-    /// How to authenticate, as in `pelton run`: SASL_SCRAM_512_AUTH=env:KAFKA_SECRET,
-    /// SERVER_ROOT_CA_CERTIFICATE=file:/etc/ca.pem and so on; may be repeated.
-    #[arg(long, value_name = "TYPE=URI", help_heading = "Access to the cluster")]
-    pub source_access: Vec<String>,
-    /// TLS without client authentication.
-    #[arg(long, help_heading = "Access to the cluster")]
-    pub tls: bool,
-    /// SASL without TLS: for local brokers.
-    #[arg(long, help_heading = "Access to the cluster")]
-    pub allow_plaintext_sasl: bool,
-    /// A property of librdkafka; may be repeated.
-    #[arg(long, value_name = "NAME=VALUE", help_heading = "Access to the cluster")]
-    pub librdkafka: Vec<String>,
+    /// Which topic, and how to get there.
+    #[command(flatten)]
+    pub access: AccessArguments,
 }
 
 impl CaptureArguments {
@@ -102,19 +84,11 @@ impl CaptureArguments {
     }
 
     fn plan(&self) -> anyhow::Result<CapturePlan> {
-        let access = AccessSettings {
-            bootstrap_servers: self.bootstrap_servers.clone().unwrap_or_default(),
-            topic: self.topic.clone().unwrap_or_default(),
-            from: self.from.clone(),
-            source_access: self.source_access.clone(),
-            tls: self.tls,
-            allow_plaintext_sasl: self.allow_plaintext_sasl,
-            librdkafka: self.librdkafka.clone(),
-        };
+        let access = self.access.settings();
         if self.json.as_deref().is_some_and(|json| json == self.out.as_deref().unwrap_or(Path::new(""))) {
             anyhow::bail!("`out` and `json` are the same; give the summary a place of its own");
         }
-        if self.until_end && self.from == "latest" {
+        if self.until_end && self.access.from == "latest" {
             anyhow::bail!(
                 "`until_end` with `from` = latest: nothing lies between the two; give --from earliest or a time"
             );

@@ -1,7 +1,9 @@
 //! The command line: one file per verb.
 
+pub mod access;
 pub mod capture;
 pub mod chaos;
+pub mod explain;
 pub mod interrupt;
 pub mod overhead;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -40,6 +42,8 @@ pub enum Verb {
     Run(Box<run::RunArguments>),
     /// Record a live topic to a file, for `--replay`.
     Capture(Box<capture::CaptureArguments>),
+    /// Show which batches some settings would make of a capture or a topic, and why: a dry run.
+    Explain(Box<explain::ExplainArguments>),
     /// Compare the engine's CPU per record with that of a bare librdkafka consumer.
     Overhead(Box<overhead::OverheadArguments>),
     /// Show where the engine's CPU time goes, and how far each stage is from its limit.
@@ -63,6 +67,7 @@ impl Arguments {
         match self.verb {
             Verb::Run(arguments) => arguments.act(),
             Verb::Capture(arguments) => arguments.act(),
+            Verb::Explain(arguments) => arguments.act(),
             Verb::Overhead(arguments) => arguments.act(),
             #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
             Verb::Profile(arguments) => arguments.act(),

@@ -1,0 +1,292 @@
+//! One poller in virtual time: the engine's own batch policy over records that arrive when they
+//! arrive, and a function that takes the time that it takes.
+
+use std::time::Duration;
+
+use pelton::batch::{BatchLimits, Fit, FlushCause, Policy};
+use pelton::time::Nanos;
+
+/// A record that a poller may read from then on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// When.
+    pub at: Nanos,
+    /// Its partition's place.
+    pub partition: u32,
+    /// Bytes of its JSON in an event.
+    pub bytes: u32,
+    /// Bytes of its partition's key in an event.
+    pub key_bytes: u32,
+}
+
+/// A batch that would have been sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Why it was closed.
+    pub cause: FlushCause,
+    /// Its records.
+    pub records: u32,
+    /// Partitions that they are of.
+    pub partitions: u32,
+    /// Bytes of its event.
+    pub payload_bytes: usize,
+    /// When its first record was read.
+    pub opened_at: Nanos,
+    /// When it was closed.
+    pub closed_at: Nanos,
+    /// When the function was free for it.
+    pub sent_at: Nanos,
+    /// When the function answered.
+    pub done_at: Nanos,
+}
+
+/// What one poller makes of its arrivals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Poll {
+    /// Records that no event can hold.
+    pub oversized: u64,
+    /// Time in which an invocation ran.
+    pub busy: Duration,
+    /// When the last one was answered.
+    pub ended_at: Nanos,
+}
+
+/// A batch that is being gathered.
+struct Open<'l> {
+    limits: &'l BatchLimits,
+    envelope_bytes: usize,
+    policy: Policy,
+    /// The arrivals in it: all from `first` on that were not oversized.
+    arrivals: Vec<Arrival>,
+    /// Per partition, whether the batch has records of it.
+    present: Vec<bool>,
+    partitions: u32,
+}
+
+impl<'l> Open<'l> {
+    fn new(limits: &'l BatchLimits, envelope_bytes: usize) -> Self {
+        Self {
+            limits,
+            envelope_bytes,
+            policy: Policy::new(limits, envelope_bytes),
+            arrivals: Vec::new(),
+            present: Vec::new(),
+            partitions: 0,
+        }
+    }
+
+    /// What the event grows by, beside the record, when one of this partition comes in.
+    fn overhead(&self, arrival: &Arrival) -> usize {
+        if self.present.get(arrival.partition as usize).copied().unwrap_or(false) {
+            0
+        } else {
+            arrival.key_bytes as usize + usize::from(self.partitions > 0)
+        }
+    }
+
+    fn take(&mut self, arrival: &Arrival, now: Nanos) -> Fit {
+        let bytes = arrival.bytes as usize;
+        let grows = bytes + self.overhead(arrival);
+        let fit = self.policy.fit(grows, bytes + arrival.key_bytes as usize);
+        if fit == Fit::Here {
+            let place = arrival.partition as usize;
+            if self.present.len() <= place {
+                self.present.resize(place + 1, false);
+            }
+            self.partitions += u32::from(!self.present[place]);
+            self.present[place] = true;
+            self.policy.on_append(1, grows, now);
+            self.arrivals.push(*arrival);
+        }
+        fit
+    }
+
+    /// Closes it, to be sent; another one begins.
+    fn close(&mut self, cause: FlushCause, now: Nanos) -> Closed {
+        let policy = std::mem::replace(&mut self.policy, Policy::new(self.limits, self.envelope_bytes));
+        self.present.clear();
+        Closed {
+            arrivals: std::mem::take(&mut self.arrivals),
+            sent: Sent {
+                cause,
+                records: policy.records(),
+                partitions: std::mem::take(&mut self.partitions),
+                payload_bytes: policy.payload_bytes(),
+                opened_at: policy.opened_at().unwrap_or(now),
+                closed_at: now,
+                sent_at: now,
+                done_at: now,
+            },
+        }
+    }
+}
+
+struct Closed {
+    arrivals: Vec<Arrival>,
+    sent: Sent,
+}
+
+/// Lets a poller read `arrivals`, which ascend in time. `function` is how long it takes for an event
+/// of so many records and bytes; each batch is given to `sent` with its records.
+///
+/// As the engine does it: one invocation at a time, the next batch is gathered meanwhile, and what is
+/// full waits, unread records behind it, until the function is free. Reading and encoding take no
+/// time, and there is memory enough.
+pub fn poll(
+    arrivals: &[Arrival],
+    limits: &BatchLimits,
+    envelope_bytes: usize,
+    mut function: impl FnMut(u32, usize) -> Duration,
+    mut sent: impl FnMut(&Sent, &[Arrival]),
+) -> Poll {
+    let mut poll = Poll::default();
+    let mut open = Open::new(limits, envelope_bytes);
+    let (mut now, mut next) = (Nanos::ZERO, 0);
+    let mut ready: Option<Closed> = None;
+    let mut busy_until: Option<Nanos> = None;
+    let mut send = |closed: Closed, now: Nanos, poll: &mut Poll| {
+        let Closed { arrivals, sent: mut batch } = closed;
+        let took = function(batch.records, batch.payload_bytes);
+        (batch.sent_at, batch.done_at) = (now, now + took);
+        poll.busy += took;
+        poll.ended_at = batch.done_at;
+        sent(&batch, &arrivals);
+        batch.done_at
+    };
+    loop {
+        if busy_until.is_some_and(|at| at <= now) {
+            busy_until = None;
+            open.policy.on_idle(now);
+        }
+        while ready.is_none()
+            && let Some(arrival) = arrivals.get(next).filter(|arrival| arrival.at <= now)
+        {
+            let full = match open.take(arrival, now) {
+                Fit::Here => {
+                    next += 1;
+                    open.policy.full()
+                }
+                Fit::NextBatch(cause) => Some(cause),
+                Fit::Nowhere { .. } => {
+                    poll.oversized += 1;
+                    next += 1;
+                    None
+                }
+            };
+            ready = full.map(|cause| open.close(cause, now));
+            if busy_until.is_none()
+                && let Some(closed) = ready.take()
+            {
+                busy_until = Some(send(closed, now, &mut poll));
+            }
+        }
+        if busy_until.is_none() {
+            let due = ready.take().or_else(|| open.policy.due(now).map(|cause| open.close(cause, now)));
+            if let Some(closed) = due {
+                busy_until = Some(send(closed, now, &mut poll));
+                continue;
+            }
+        }
+        let arrival = arrivals.get(next).filter(|_| ready.is_none()).map(|arrival| arrival.at);
+        let window = open.policy.deadline().filter(|_| busy_until.is_none());
+        let Some(wake) = [busy_until, arrival, window].into_iter().flatten().min() else { return poll };
+        now = wake.max(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    fn at(ms: u64) -> Nanos {
+        Nanos::ZERO + MS(ms)
+    }
+
+    fn arrivals(at_ms: impl IntoIterator<Item = u64>) -> Vec<Arrival> {
+        at_ms.into_iter().map(|ms| Arrival { at: at(ms), partition: 0, bytes: 100, key_bytes: 10 }).collect()
+    }
+
+    fn limits(batch_size: u32, window_ms: u64) -> BatchLimits {
+        BatchLimits { batch_size, window: MS(window_ms), payload_bytes_max: 1_000 }
+    }
+
+    fn batches(arrivals: &[Arrival], limits: &BatchLimits, function_ms: u64) -> Vec<Sent> {
+        let mut all = Vec::new();
+        poll(arrivals, limits, 50, |_, _| MS(function_ms), |sent, _| all.push(*sent));
+        all
+    }
+
+    fn causes(sent: &[Sent]) -> Vec<(FlushCause, u32, u64)> {
+        sent.iter().map(|sent| (sent.cause, sent.records, sent.sent_at.0 / 1_000_000)).collect()
+    }
+
+    #[test]
+    fn a_window_is_waited_for_from_the_first_record() {
+        let sent = batches(&arrivals([0, 3, 40]), &limits(10, 10), 0);
+        assert_eq!(causes(&sent), [(FlushCause::Window, 2, 10), (FlushCause::Window, 1, 50)]);
+    }
+
+    #[test]
+    fn a_full_batch_waits_for_the_function_and_those_behind_it_unread() {
+        let sent = batches(&arrivals([0; 5]), &limits(2, 10), 100);
+        assert_eq!(
+            causes(&sent),
+            [(FlushCause::Count, 2, 0), (FlushCause::Count, 2, 100), (FlushCause::Window, 1, 210)]
+        );
+        assert_eq!(sent[1].closed_at, at(0), "gathered while the first was under way");
+    }
+
+    #[test]
+    fn bytes_close_a_batch_before_the_record_that_does_not_fit() {
+        // 50 + 10 + 9 * 100 is 960 of 1,000.
+        let sent = batches(&arrivals([0; 12]), &limits(100, 10), 0);
+        assert_eq!((sent[0].cause, sent[0].records, sent[0].payload_bytes), (FlushCause::Bytes, 9, 960));
+        assert_eq!(sent[1].records, 3);
+    }
+
+    #[test]
+    fn a_record_that_no_event_can_hold_is_counted_and_passed() {
+        let mut arrivals = arrivals([0, 0]);
+        arrivals[0].bytes = 950;
+        let mut all = 0;
+        let poll = poll(&arrivals, &limits(1, 10), 50, |_, _| MS(1), |_, _| all += 1);
+        assert_eq!((poll.oversized, all, poll.busy), (1, 1, MS(1)));
+    }
+
+    proptest! {
+        #[test]
+        fn every_record_is_sent_once_in_order_and_not_before_it_has_arrived(
+            gaps in proptest::collection::vec((0_u64..30, 0_u32..3, 1_u32..400), 0..200),
+            batch_size in 1_u32..20,
+            window_ms in 0_u64..20,
+            function_ms in 0_u64..40,
+        ) {
+            let mut now = 0;
+            let arrivals: Vec<Arrival> = gaps
+                .into_iter()
+                .map(|(gap, partition, bytes)| {
+                    now += gap;
+                    Arrival { at: at(now), partition, bytes, key_bytes: 10 }
+                })
+                .collect();
+            let limits = limits(batch_size, window_ms);
+            let (mut seen, mut free_at) = (Vec::new(), Nanos::ZERO);
+            let mut holds = true;
+            poll(&arrivals, &limits, 50, |_, _| MS(function_ms), |sent, records| {
+                holds &= sent.records as usize == records.len() && sent.records <= batch_size;
+                holds &= sent.payload_bytes <= 1_000 && sent.sent_at >= free_at && !records.is_empty();
+                holds &= records.iter().all(|record| record.at <= sent.closed_at);
+                holds &= sent.opened_at <= sent.closed_at && sent.closed_at <= sent.sent_at;
+                let waited = sent.sent_at - sent.opened_at.max(free_at);
+                holds &= waited <= limits.window;
+                free_at = sent.done_at;
+                seen.extend_from_slice(records);
+            });
+            prop_assert!(holds);
+            prop_assert_eq!(seen, arrivals);
+        }
+    }
+}
