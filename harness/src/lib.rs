@@ -23,6 +23,8 @@ pub mod profile;
 
 pub mod stub;
 
+pub mod chaos;
+
 pub mod allocator;
 pub mod cli;
 pub mod report;

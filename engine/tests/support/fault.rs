@@ -28,6 +28,8 @@ pub(crate) enum Answer {
     Garbage,
     /// Nothing, until the caller gives up.
     Hang,
+    /// A long 200, a byte at a time, until the caller gives up.
+    Drip,
 }
 
 impl Answer {
@@ -83,6 +85,7 @@ impl Law {
             (Answer::Truncated, 20),
             (Answer::Garbage, 20),
             (Answer::Hang, 10),
+            (Answer::Drip, 10),
         ];
         Self::new(seed, &shares)
     }
@@ -116,6 +119,6 @@ mod tests {
         let mut kinds = run(1);
         kinds.sort_unstable();
         kinds.dedup();
-        assert_eq!(kinds.len(), 12);
+        assert_eq!(kinds.len(), 13);
     }
 }

@@ -11,6 +11,7 @@ use super::event::Event;
 use super::fault::{Answer, Law};
 use super::http::{Connection, Head};
 use super::ledger::Ledger;
+use super::respond::respond;
 
 /// The function's name in the request's path.
 pub(crate) const NAME: &str = "orders";
@@ -120,7 +121,7 @@ impl Shared {
             self.sleep(Duration::from_millis(ms));
         }
         self.ledger.finish(ticket, answer.acknowledges());
-        respond(connection, answer)
+        respond(connection, answer, "null")
     }
 
     /// The body's length, if the request is one that Lambda would take.
@@ -140,42 +141,6 @@ impl Shared {
         let stopped = |(): &mut ()| !self.stop.load(Ordering::Relaxed);
         drop(self.sleepers.1.wait_timeout_while(guard, time, stopped));
     }
-}
-
-fn respond(connection: &mut Connection<'_>, answer: Answer) -> std::io::Result<bool> {
-    let error = r#"{"errorMessage":"no such order","errorType":"OrderError"}"#;
-    let (status, header, body) = match answer {
-        Answer::Success | Answer::SlowMs(_) => (200, String::new(), "null"),
-        Answer::Status(status) => (
-            status,
-            "x-amzn-ErrorType: ServiceException\r\n".into(),
-            r#"{"Type":"Service","message":"try again"}"#,
-        ),
-        Answer::Throttled(seconds) => (
-            429,
-            format!("Retry-After: {seconds}\r\nx-amzn-ErrorType: TooManyRequestsException\r\n"),
-            r#"{"Reason":"ReservedFunctionConcurrentInvocationLimitExceeded","Type":"User","message":"Rate Exceeded."}"#,
-        ),
-        Answer::FunctionError(kind) => (200, format!("X-Amz-Function-Error: {kind}\r\n"), error),
-        Answer::ResetBefore => return Ok(false),
-        Answer::ResetMid | Answer::Truncated => {
-            connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\nnull")?;
-            return Ok(false);
-        }
-        Answer::Garbage => {
-            connection.write(b"\x16\x03\x01\x00 \xff this is not HTTP \r\n\r\n")?;
-            return Ok(false);
-        }
-        Answer::Hang => {
-            connection.wait_for_close();
-            return Ok(false);
-        }
-    };
-    let length = body.len();
-    connection.write(
-        format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{header}Content-Length: {length}\r\n\r\n{body}").as_bytes(),
-    )?;
-    Ok(true)
 }
 
 #[cfg(test)]

@@ -101,6 +101,20 @@ impl<'s> Connection<'s> {
         while matches!(self.patiently(|mut stream| stream.read(&mut bytes)), Ok(Some(read)) if read > 0) {}
     }
 
+    /// Sends a byte, again and again, until the client closes or it is told to stop.
+    pub(crate) fn drip(&mut self) -> Result<()> {
+        self.stream.set_read_timeout(Some(Duration::from_millis(20)))?;
+        while !self.stop.load(Ordering::Relaxed) {
+            self.stream.write_all(b" ")?;
+            match (&self.stream).read(&mut [0; 64]) {
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Ok(read) if read > 0 => {}
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
     /// Repeats a read across its timeouts; `None` if told to stop.
     fn patiently(&self, mut read: impl FnMut(&TcpStream) -> Result<usize>) -> Result<Option<usize>> {
         loop {

@@ -11,6 +11,7 @@ pub(crate) mod fault;
 pub(crate) mod function;
 pub(crate) mod http;
 pub(crate) mod ledger;
+pub(crate) mod respond;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex};

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod capture;
+pub mod chaos;
 pub mod explain;
 pub mod interrupt;
 pub mod overhead;
@@ -48,6 +49,8 @@ pub enum Verb {
     /// Show where the engine's CPU time goes, and how far each stage is from its limit.
     #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
     Profile(Box<profile::ProfileArguments>),
+    /// Torment engines, a real broker and the function, and audit every offset.
+    Chaos(chaos::ChaosArguments),
     /// Serve a stand-in for a Lambda function over HTTP.
     Stub(stub::StubArguments),
     /// List the scenarios that come with the harness.
@@ -68,6 +71,7 @@ impl Arguments {
             Verb::Overhead(arguments) => arguments.act(),
             #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
             Verb::Profile(arguments) => arguments.act(),
+            Verb::Chaos(arguments) => arguments.act(),
             Verb::Stub(arguments) => arguments.act(),
             Verb::Scenarios => {
                 print!("{}", scenarios::list());

@@ -59,6 +59,7 @@ fn each_fault_is_retried_until_success_and_nothing_is_passed_over() {
         Answer::Truncated,
         Answer::Garbage,
         Answer::Hang,
+        Answer::Drip,
     ];
     for fault in faults {
         let broker = Broker::shared();
