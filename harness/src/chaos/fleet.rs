@@ -85,7 +85,7 @@ impl Fleet {
     }
 
     /// Engines that are not about to end.
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn running(&self) -> usize {
         self.living().count()
     }
 
@@ -95,7 +95,7 @@ impl Fleet {
     }
 
     fn choose(&self, dice: u64) -> Option<usize> {
-        let count = self.len() as u64;
+        let count = self.running() as u64;
         let chosen = usize::try_from(dice.checked_rem(count)?).unwrap_or(0);
         self.living().nth(chosen)
     }

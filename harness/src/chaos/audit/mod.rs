@@ -185,7 +185,8 @@ impl Audit {
                 Some(cause) => self.count(format!("committed, by one cut off ({})", cause.words())),
                 None => {
                     let engine = ticket.engine;
-                    self.surprise(partition, offset, now_ms, format!("by engine {engine} after its commit"));
+                    let what = format!("by engine {engine} after its commit");
+                    self.surprise(partition, offset, now_ms, &what);
                 }
             }
             return;
@@ -221,7 +222,7 @@ impl Audit {
                 let ago = now_ms.saturating_sub(entry.at_ms);
                 let (last, engine) = (entry.engine, ticket.engine);
                 let text = format!("by engine {engine}; {state:?} {ago} ms before, by engine {last}");
-                self.surprise(partition, offset, now_ms, text);
+                self.surprise(partition, offset, now_ms, &text);
             }
         }
     }
@@ -360,7 +361,7 @@ impl Audit {
         *self.again.entry(why).or_default() += 1;
     }
 
-    fn surprise(&mut self, partition: u32, offset: u64, now_ms: u64, what: String) {
+    fn surprise(&mut self, partition: u32, offset: u64, now_ms: u64, what: &str) {
         self.unexplained += 1;
         self.note(partition, offset, now_ms, format!("delivered again without a reason: {what}"));
     }

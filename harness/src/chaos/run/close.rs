@@ -79,7 +79,7 @@ impl Run<'_> {
         let mut best = (0, self.now_ms());
         loop {
             for fleet in &mut self.fleets {
-                if fleet.len() == 0 {
+                if fleet.running() == 0 {
                     fleet.start()?;
                 }
                 fleet.watch(true)?;
