@@ -197,6 +197,12 @@ impl Pool {
         true
     }
 
+    /// What its buffers may cost together.
+    #[must_use]
+    pub const fn budget_bytes(&self) -> usize {
+        self.budget_bytes
+    }
+
     /// Bytes that the pool's buffers may have touched, wherever they are now. Never above the
     /// budget, but for a single record that is larger than it.
     #[must_use]
