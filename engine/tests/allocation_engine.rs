@@ -100,6 +100,7 @@ fn a_consumer_thread_in_steady_state_allocates_nothing() {
         oversized: Oversized::Skip,
         // Commits are a list a second; they are counted elsewhere.
         commit_interval: Duration::from_secs(60),
+        commit_metadata: true,
         drain_deadline: Duration::from_secs(20),
         invocation_threads: 1,
     };

@@ -49,6 +49,7 @@ fn settings(failures: FailureRules) -> EngineSettings {
         destination: None,
         oversized: Oversized::Skip,
         commit_interval: Duration::from_millis(5),
+        commit_metadata: true,
         drain_deadline: Duration::from_secs(20),
         invocation_threads: 2,
     }

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use memory::{MemorySource, Shared, log};
 use pelton::batch::BatchLimits;
+use pelton::commit::Span;
+use pelton::commit::metadata::{METADATA_BYTES_MAX, Place, decode, encode};
 use pelton::deliver::{FailureRules, Outcome, RetryPolicy};
 use pelton::filter::Filters;
 use pelton::ids::{Offset, Partition, Topic};
@@ -47,6 +49,7 @@ fn settings() -> EngineSettings {
         destination: None,
         oversized: Oversized::Skip,
         commit_interval: Duration::from_millis(5),
+        commit_metadata: true,
         drain_deadline: Duration::from_secs(20),
         invocation_threads: 2,
     }
@@ -228,6 +231,152 @@ fn a_last_commit_that_is_refused_is_sent_again_before_anything_is_let_go() {
     assert!(engine.join().fatal.is_none());
     assert!(all_committed(&log));
     assert_eq!(log.lock().expect("log").refuse_last_commits, 0);
+}
+
+/// Partition, first and last offset of what was skipped, in order.
+type Skipped = Vec<(i32, i64, i64)>;
+
+/// Keeps what was skipped.
+#[derive(Default)]
+struct Resumed(Mutex<Skipped>);
+
+impl Observer for Resumed {
+    fn on_delivered(&self, _: &BatchTrace<'_>) {}
+    fn on_committed(&self, _: Partition, _: Offset, _: Nanos) {}
+    fn on_resumed(&self, partition: Partition, first: Offset, last: Offset) {
+        self.0.lock().expect("resumed").push((partition.0, first.0, last.0));
+    }
+}
+
+/// As a commit at `committed` of a partition would say it.
+fn metadata(partition: i32, committed: i64, finished: &[(i64, i64)]) -> String {
+    let spans = finished.iter().map(|(first, last)| Span { first: Offset(*first), last: Offset(*last) });
+    let topic = Topic::new("t");
+    let place = Place { topic: &topic, partition: Partition(partition), committed: Offset(committed) };
+    let mut text = String::new();
+    assert_eq!(encode(place, spans, METADATA_BYTES_MAX, &mut text).spans, 0);
+    text
+}
+
+/// Two partitions of 1,000 records, of which the group has 50 and, in partition 0, what `metadata`
+/// says. Returns what was delivered, per partition, what was skipped, and how many that were.
+fn resume(settings: EngineSettings, text: &str) -> (BTreeMap<i32, Vec<i64>>, Skipped, u64) {
+    let log = log(2, 1_000);
+    log.lock().expect("log").committed = vec![50, 50];
+    log.lock().expect("log").metadata[0] = text.to_owned();
+    let invoker = Scripted::new(|_, _| async { OK });
+    let told = Arc::new(Resumed::default());
+    let observer: Arc<dyn Observer> = Arc::clone(&told) as _;
+    let engine = start_with(settings, &log, b"value", &invoker, Some(&observer));
+    until("all is committed", || all_committed(&log));
+    until("all metadata is gone", || log.lock().expect("log").metadata.iter().all(String::is_empty));
+    engine.drain();
+    let counters = Arc::clone(engine.counters());
+    assert!(engine.join().fatal.is_none());
+    let (delivered, again) = audit(&invoker.delivered());
+    assert_eq!(again, 0);
+    let told = std::mem::take(&mut *told.0.lock().expect("resumed"));
+    (delivered, told, counters.totals().records(Count::Resumed))
+}
+
+/// Joins what touches: where a read ends is the source's affair.
+fn joined(resumed: &[(i32, i64, i64)]) -> Vec<(i64, i64)> {
+    let mut joined: Vec<(i64, i64)> = Vec::new();
+    for &(partition, first, last) in resumed {
+        assert_eq!(partition, 0, "the metadata is of this one");
+        match joined.last_mut() {
+            Some(before) if before.1 + 1 == first => before.1 = last,
+            _ => joined.push((first, last)),
+        }
+    }
+    joined
+}
+
+#[test]
+fn records_that_the_commit_says_are_finished_are_not_delivered_again_and_no_others_are_skipped() {
+    // At the committed offset, across batches, single, and at the end of the log.
+    let finished = [(50, 52), (60, 60), (62, 399), (401, 401), (990, 999)];
+    let wanted: Vec<i64> =
+        (50..1_000).filter(|at| !finished.iter().any(|(first, last)| (first..=last).contains(&at))).collect();
+    let skipped = 950 - wanted.len() as u64;
+    let (delivered, resumed, counted) = resume(settings(), &metadata(0, 50, &finished));
+    assert_eq!(delivered[&0], wanted);
+    assert!(delivered[&1].iter().copied().eq(50..1_000));
+    assert_eq!(counted, skipped);
+    assert_eq!(joined(&resumed), finished);
+}
+
+#[test]
+fn filters_judge_what_is_not_skipped() {
+    let finished = [(55, 69), (71, 71), (295, 500)];
+    let wanted: Vec<i64> = (50..1_000)
+        .filter(|at| is_some(*at) && !finished.iter().any(|(first, last)| (first..=last).contains(&at)))
+        .collect();
+    let (delivered, resumed, _) = resume(filtered(SOME), &metadata(0, 50, &finished));
+    assert_eq!(delivered[&0], wanted);
+    assert_eq!(joined(&resumed), finished);
+}
+
+#[test]
+fn metadata_that_is_foreign_or_damaged_or_of_another_offset_is_ignored() {
+    let sound = metadata(0, 50, &[(60, 80)]);
+    let cut = &sound[..sound.len() - 1];
+    for text in ["NO_METADATA", "{}", cut, &metadata(0, 49, &[(60, 80)]), &metadata(1, 50, &[(60, 80)])] {
+        let (delivered, resumed, counted) = resume(settings(), text);
+        assert!(delivered[&0].iter().copied().eq(50..1_000), "{text}");
+        assert_eq!((resumed, counted), (vec![], 0));
+    }
+}
+
+#[test]
+fn metadata_is_neither_read_nor_written_if_it_is_turned_off() {
+    let settings = EngineSettings { commit_metadata: false, ..settings() };
+    let (delivered, resumed, _) = resume(settings, &metadata(0, 50, &[(60, 80)]));
+    assert!(delivered[&0].iter().copied().eq(50..1_000));
+    assert_eq!(resumed, []);
+}
+
+#[test]
+fn what_was_skipped_behind_an_undelivered_record_is_in_the_next_commit_too() {
+    let log = log(1, 1_000);
+    let finished = [(60, 70), (80, 99), (700, 709)];
+    log.lock().expect("log").committed = vec![50];
+    log.lock().expect("log").metadata = vec![metadata(0, 50, &finished)];
+    let invoker = Scripted::new(|_, records: Delivered| async move {
+        if records.contains(&(0, 55)) { Outcome::Unreachable { reason: "held".into() } } else { OK }
+    });
+    let limits = BatchLimits { batch_size: 5, ..settings().limits };
+    let engine = start(EngineSettings { limits, ..settings() }, &log, &invoker);
+    until("some is committed", || log.lock().expect("log").committed[0] == 55);
+    log.lock()
+        .expect("log")
+        .events
+        .push_back(SourceEvent::Revoked { partitions: vec![Partition(0)], lost: false });
+    until("it is let go", || !log.lock().expect("log").released.is_empty());
+    let text = log.lock().expect("log").metadata[0].clone();
+    let topic = Topic::new("t");
+    let place = Place { topic: &topic, partition: Partition(0), committed: Offset(55) };
+    let again = decode(&text, place).expect("its own");
+    assert!(again.spans().map(|span| (span.first.0, span.last.0)).eq(finished));
+    drop(engine);
+}
+
+#[test]
+fn a_broker_that_takes_less_metadata_gets_less_and_takes_the_offsets() {
+    let log = log(1, 200);
+    log.lock().expect("log").metadata_bytes_max = 100;
+    log.lock().expect("log").committed = vec![50];
+    let finished: Vec<(i64, i64)> = (0..70).map(|at| (61 + 2 * at, 61 + 2 * at)).collect();
+    log.lock().expect("log").metadata = vec![metadata(0, 50, &finished)];
+    let invoker = Scripted::new(|_, records: Delivered| async move {
+        if records.contains(&(0, 55)) { Outcome::Unreachable { reason: "held".into() } } else { OK }
+    });
+    let limits = BatchLimits { batch_size: 5, ..settings().limits };
+    let engine = start(EngineSettings { limits, ..settings() }, &log, &invoker);
+    until("the offset is committed", || log.lock().expect("log").committed[0] == 55);
+    let text = log.lock().expect("log").metadata[0].clone();
+    assert!((1..=100).contains(&text.len()), "{text}");
+    drop(engine);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use pelton::source::consumer::KafkaSource;
 use pelton::source::embedded::EmbeddedBroker;
 use pelton::source::probe::probe;
 use pelton::source::settings::{GroupProtocol, KafkaSettings, StartAt};
-use pelton::source::{CommitMode, RecordQueue, Source, SourceError, SourceEvent, SourceState};
+use pelton::source::{Commit, CommitMode, RecordQueue, Source, SourceError, SourceEvent, SourceState};
 use pelton::time::Clock;
 use rdkafka::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode;
@@ -94,6 +94,7 @@ struct Member {
     /// Per partition: where it began, and every offset since.
     read: BTreeMap<Partition, Vec<Offset>>,
     starts: Vec<(Partition, Offset)>,
+    metadata: BTreeMap<Partition, String>,
     owned: BTreeMap<Partition, Offset>,
     reached: Vec<(Partition, Offset)>,
     held: Option<Vec<Partition>>,
@@ -120,6 +121,7 @@ impl Member {
             reads: true,
             read: BTreeMap::new(),
             starts: Vec::new(),
+            metadata: BTreeMap::new(),
             owned: BTreeMap::new(),
             reached: Vec::new(),
             held: None,
@@ -155,6 +157,7 @@ impl Member {
                 self.source.assign(&routes, &mut starts).expect("assigned");
                 self.owned.extend(starts.iter().map(|start| (start.partition, start.offset)));
                 self.starts.extend(starts.iter().map(|start| (start.partition, start.offset)));
+                self.metadata.extend(starts.into_iter().map(|start| (start.partition, start.metadata)));
             }
             SourceEvent::Revoked { partitions, lost } => {
                 self.revocations.push((partitions.clone(), lost));
@@ -181,7 +184,7 @@ impl Member {
                 .filter_map(|one| self.owned.get(one).map(|offset| (*one, *offset)))
                 .collect();
             // The embedded broker refuses commits during classic rebalances; then they come again.
-            if let Err(error) = self.source.commit(&offsets, CommitMode::Sync) {
+            if let Err(error) = self.source.commit(&plain(&offsets), CommitMode::Sync) {
                 self.problems.push(error);
             }
         }
@@ -239,13 +242,17 @@ impl Member {
     }
 
     fn commit(&mut self, mode: CommitMode) {
-        let positions = self.positions();
-        self.source.commit(&positions, mode).expect("committed");
+        let commits = plain(&self.positions());
+        self.source.commit(&commits, mode).expect("committed");
     }
 
     fn close(self) {
         self.source.close(Duration::from_secs(10));
     }
+}
+
+fn plain(offsets: &[(Partition, Offset)]) -> Vec<Commit> {
+    offsets.iter().map(|(partition, offset)| Commit::plain(*partition, *offset)).collect()
 }
 
 /// Turns both until `done`.
@@ -399,6 +406,41 @@ fn a_group_resumes_where_it_committed() {
 }
 
 #[test]
+fn metadata_comes_back_with_the_offset_it_was_committed_with() {
+    let broker = broker(4);
+    produce(&broker, 4, 10, 10);
+    let mut first = Member::join(settings(&broker));
+    first.until("all partitions", |member| member.starts.len() == 4);
+    assert!(first.metadata.values().all(String::is_empty), "nothing was committed");
+    // A zero is not the end of a text, and the length is the broker's to limit.
+    let texts = ["", "another consumer's", "a\0b", &"é".repeat(2_048)];
+    let commits: Vec<Commit> = (0..)
+        .zip(texts)
+        .map(|(partition, text)| Commit {
+            metadata: text.into(),
+            ..Commit::plain(Partition(partition), Offset(5))
+        })
+        .collect();
+    first.source.commit(&commits, CommitMode::Async).expect("sent");
+    first.until("the answer", |member| !member.committed.is_empty());
+    first.source.close(Duration::from_secs(10));
+
+    let mut second = Member::join(settings(&broker));
+    second.until("all partitions", |member| member.starts.len() == 4);
+    for commit in &commits {
+        assert_eq!(second.metadata[&commit.partition], commit.metadata);
+        assert!(second.starts.contains(&(commit.partition, Offset(5))));
+    }
+    // The next commit replaces it.
+    second.source.commit(&[Commit::plain(Partition(1), Offset(6))], CommitMode::Sync).expect("committed");
+    second.source.close(Duration::from_secs(10));
+    let mut third = Member::join(settings(&broker));
+    third.until("all partitions", |member| member.starts.len() == 4);
+    assert_eq!(third.metadata[&Partition(1)], "");
+    third.close();
+}
+
+#[test]
 fn latest_begins_at_the_end_and_stays_there_through_a_crash() {
     let broker = broker(1);
     produce(&broker, 1, 10, 10);
@@ -538,12 +580,12 @@ fn a_synchronous_commit_says_why_it_was_refused() {
     let mut member = Member::join(settings(&broker));
     member.until("an assignment", |member| member.owned.len() == 1);
     broker.fail_requests(RDKafkaApiKey::OffsetCommit, &[RDKafkaErrorCode::GroupAuthorizationFailed]);
-    let refused = member.source.commit(&[(Partition(0), Offset(0))], CommitMode::Sync);
+    let refused = member.source.commit(&[Commit::plain(Partition(0), Offset(0))], CommitMode::Sync);
     assert!(
         matches!(&refused, Err(SourceError::Commit { reason }) if reason.contains("authori")),
         "{refused:?}"
     );
-    assert_eq!(member.source.commit(&[(Partition(0), Offset(0))], CommitMode::Sync), Ok(()));
+    assert_eq!(member.source.commit(&[Commit::plain(Partition(0), Offset(0))], CommitMode::Sync), Ok(()));
     member.close();
 }
 
@@ -558,8 +600,8 @@ fn nothing_is_committed_for_a_partition_that_is_not_owned() {
     both(&mut one, &mut two, "one partition each", |one, two| one.owned.len() == 1 && two.owned.len() == 1);
     let gone = two.positions()[0].0;
     // A stale watermark, far back: it must not take the group back.
-    one.source.commit(&[(gone, Offset(3))], CommitMode::Sync).expect("filtered, not refused");
-    one.source.commit(&[(gone, Offset(3))], CommitMode::Async).expect("filtered, not refused");
+    one.source.commit(&[Commit::plain(gone, Offset(3))], CommitMode::Sync).expect("filtered, not refused");
+    one.source.commit(&[Commit::plain(gone, Offset(3))], CommitMode::Async).expect("filtered, not refused");
     one.until("an answer to the filtered commit", |one| one.committed.contains(&(Vec::new(), None)));
     two.close();
     one.until("both partitions again", |one| one.owned.len() == 2);

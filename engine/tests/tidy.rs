@@ -107,6 +107,7 @@ fn what_is_allowed_is_not_found() {
             "ids.rs",
             "/// See [`crate::mapping`].\n// never unsafe, never .unwrap()\nconst S: &str = \"crate::cli\";",
         ),
+        ("mapping/parse.rs", "use super::{a, b};\nfn f() { g(x, cli, y) }"),
         ("ids.rs", "const R: &str = r#\"\"unsafe\" crate::cli\"#; const C: char = '\"'; fn f<'a>() {}"),
         ("ids.rs", "#[cfg(test)]\nmod tests {\n use crate::cli::Run;\n fn f() { g().unwrap() }\n}"),
         ("payload/writer.rs", "#![expect(unsafe_code)]\nfn f() { unsafe { g() } }"),
@@ -191,16 +192,17 @@ fn street_order(code: &str) -> Vec<String> {
 /// The first names after each `crate::` and `super::`, groups included.
 fn imports(code: &str) -> impl Iterator<Item = &str> {
     ["crate::", "super::"].into_iter().flat_map(|root| code.split(root).skip(1)).flat_map(|rest| {
-        let mut depth = 0;
         let group = rest.strip_prefix('{').map(|inside| {
-            inside
-                .split(move |c| {
-                    depth += i32::from(c == '{') - i32::from(c == '}');
-                    depth < 0 || (depth == 0 && c == ',')
-                })
-                // The group ends where its depth falls below zero; what follows it is no import,
-                // and begins with `;`.
-                .take_while(|part| !part.trim_start().starts_with(';'))
+            let mut depth = 0;
+            let end = inside.find(|c| {
+                depth += i32::from(c == '{') - i32::from(c == '}');
+                depth < 0
+            });
+            let mut depth = 0;
+            inside[..end.unwrap_or(inside.len())].split(move |c| {
+                depth += i32::from(c == '{') - i32::from(c == '}');
+                depth == 0 && c == ','
+            })
         });
         let single = group.is_none().then_some(rest);
         group.into_iter().flatten().chain(single).filter_map(|part| words(part).next())

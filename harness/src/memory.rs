@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use pelton::ids::{Offset, Partition};
 use pelton::record::{Header, RecordRef, TimestampType};
-use pelton::source::{CommitMode, RecordQueue, Source, SourceError, SourceEvent, Start};
+use pelton::source::{Commit, CommitMode, RecordQueue, Source, SourceError, SourceEvent, Start};
 use pelton::time::wall_ms;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -221,7 +221,12 @@ impl Source for MemorySource {
             let next = corpus.taken.load(Ordering::Relaxed);
             let (_, place) = corpus.place(next);
             queue.partitions.push(Position { partition: at, next, place });
-            starts.push(Start { partition: *partition, offset: Offset(next), committed: None });
+            starts.push(Start {
+                partition: *partition,
+                offset: Offset(next),
+                committed: None,
+                metadata: String::new(),
+            });
         }
         self.queues.iter_mut().for_each(MemoryQueue::plan_turns);
         Ok(())
@@ -235,9 +240,10 @@ impl Source for MemorySource {
         Ok(())
     }
 
-    fn commit(&mut self, offsets: &[(Partition, Offset)], mode: CommitMode) -> Result<(), SourceError> {
+    fn commit(&mut self, commits: &[Commit], mode: CommitMode) -> Result<(), SourceError> {
         if mode == CommitMode::Async {
-            self.events.push(SourceEvent::Committed { offsets: offsets.to_vec(), error: None });
+            let offsets = commits.iter().map(|commit| (commit.partition, commit.offset)).collect();
+            self.events.push(SourceEvent::Committed { offsets, error: None });
         }
         Ok(())
     }

@@ -152,6 +152,7 @@ fn start_with<I: Invoker>(
         destination: None,
         oversized: Oversized::Skip,
         commit_interval: mapping.commit_interval,
+        commit_metadata: true,
         drain_deadline: DRAIN_DEADLINE,
         invocation_threads: mapping.invocation_threads,
     };

@@ -24,6 +24,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "payload", check: payload::check },
     Target { name: "capture", check: pelton::source::replay::fuzz::capture },
     Target { name: "filter", check: pelton::filter::fuzz::pattern_and_value },
+    Target { name: "metadata", check: pelton::commit::metadata::fuzz },
     Target { name: "response", check: pelton::deliver::response::fuzz },
 ];
 

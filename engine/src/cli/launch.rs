@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::batch::BatchLimits;
 use crate::deliver::{FailureRules, RetryPolicy};
+use crate::destination::{self, Destination, DestinationError};
 use crate::filter::Filters;
 use crate::invoke::{InvokeError, LambdaInvoker, LambdaSettings, Signing};
 use crate::mapping::{self, Mapping, StartingPosition};
@@ -37,6 +38,8 @@ enum LaunchError {
     Source(#[from] SourceError),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error("destination_config: {0}")]
+    Destination(#[from] DestinationError),
     #[error("metrics_address {address}: {reason}; give another ip:port, or off")]
     Metrics { address: String, reason: std::io::Error },
     #[error(
@@ -82,7 +85,7 @@ fn run(mapping: &Mapping, options: &RunOptions) -> Result<ExitCode, LaunchError>
         "starting"
     );
     let engine = Engine::start(
-        engine_settings(mapping),
+        EngineSettings { destination: destination(mapping)?, ..engine_settings(mapping) },
         |plan| KafkaSource::new(KafkaSettings { queues: plan.pollers, ..kafka.clone() }, plan.wake),
         &invoker,
         None,
@@ -178,6 +181,7 @@ fn invoker(mapping: &Mapping) -> Result<LambdaInvoker, LaunchError> {
         connect_timeout: mapping.engine.connect_timeout,
         function_timeout: mapping.engine.function_timeout,
         idle_connections_max: mapping.engine.pollers as usize,
+        keep_response: mapping.report_batch_item_failures,
         ..LambdaSettings::new(mapping.function.unqualified())
     };
     if mapping.engine.signing == mapping::Signing::Never {
@@ -205,7 +209,7 @@ fn engine_settings(mapping: &Mapping) -> EngineSettings {
     };
     EngineSettings {
         name: mapping.consumer_group_id.as_str().into(),
-        function_version: "$LATEST".into(),
+        function_version: mapping.function.qualifier().unwrap_or("$LATEST").into(),
         topic: mapping.topic.clone(),
         envelope: Arc::new(envelope),
         filters: filters(mapping),
@@ -217,17 +221,32 @@ fn engine_settings(mapping: &Mapping) -> EngineSettings {
         threads: engine.threads as usize,
         pollers: engine.pollers as usize,
         arena_budget_bytes: bytes(mapping.division().arena_budget_bytes_per_thread),
-        retry: RetryPolicy::default(),
-        failures: FailureRules::default(),
+        retry: RetryPolicy { backoff_base: engine.retry_backoff, backoff_max: engine.retry_backoff_max },
+        failures: FailureRules {
+            retries_max: mapping.maximum_retry_attempts,
+            record_age_max: mapping.maximum_record_age,
+            bisect: mapping.bisect_batch_on_function_error,
+            report_item_failures: mapping.report_batch_item_failures,
+        },
         destination: None,
         oversized: match engine.oversized {
             mapping::Oversized::Skip => Oversized::Skip,
             mapping::Oversized::Block => Oversized::Block,
         },
         commit_interval: engine.commit_interval,
+        commit_metadata: engine.commit_metadata,
         drain_deadline: engine.drain_deadline,
         invocation_threads: engine.invocation_threads as usize,
     }
+}
+
+fn destination(mapping: &Mapping) -> Result<Option<Arc<dyn Destination>>, LaunchError> {
+    // As for the invoker: looking for credentials may ask a metadata service.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|reason| LaunchError::System { what: "looking for credentials", reason })?;
+    Ok(runtime.block_on(destination::open(mapping))?)
 }
 
 fn filters(mapping: &Mapping) -> Option<Arc<Filters>> {

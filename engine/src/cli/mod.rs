@@ -117,6 +117,11 @@ fn argument(path: String, setting: &'static Setting) -> Arg {
         .help(first.to_owned())
         .long_help(format!("{text}\n[{}]", setting.allowed))
         .value_parser(value_parser!(String));
+    // AWS's own name, where the unit is part of it.
+    let argument = match setting.name {
+        "maximum_record_age" => argument.visible_alias("maximum-record-age-in-seconds"),
+        _ => argument,
+    };
     match setting.shape {
         Shape::One => argument.action(ArgAction::Set).allow_hyphen_values(true),
         Shape::Many => argument.action(ArgAction::Append),
@@ -175,6 +180,7 @@ mod tests {
             "Event source:",
             "Batching:",
             "Filtering:",
+            "Failures:",
             "Function:",
             "Access to the cluster:",
             "Engine:",

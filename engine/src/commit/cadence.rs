@@ -14,7 +14,7 @@ const ANSWER_WAIT_MAX: Duration = Duration::from_secs(120);
 /// to commit next.
 ///
 /// Asynchronous commits go out one at a time, no more often than the interval, and only with what
-/// has moved. The loop of the owner: [`on_moved`](Self::on_moved) whenever a watermark may have
+/// has moved, or has more finished beyond. The loop of the owner: [`on_moved`](Self::on_moved) whenever a watermark may have
 /// moved, [`tick`](Self::tick) when [`deadline`](Self::deadline) has come, and the answer to
 /// [`on_committed`](Self::on_committed) or [`on_failed`](Self::on_failed). Before partitions are
 /// let go, and at the end: [`unfinished`](Self::unfinished), a synchronous commit of that,
@@ -45,17 +45,31 @@ pub struct Cadence {
 struct Tracked {
     partition: Partition,
     /// May be committed.
-    committable: Offset,
+    now: Standing,
     /// What the group has. `None` while it may have nothing.
-    committed: Option<Offset>,
+    committed: Option<Standing>,
     /// In flight.
-    sent: Option<Offset>,
+    sent: Option<Standing>,
+    /// In the synchronous commit that was asked for last.
+    asked: Option<Standing>,
+}
+
+/// A watermark at one moment. A later one is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Standing {
+    committable: Offset,
+    /// Grows too when only what is finished beyond changes.
+    revision: u64,
 }
 
 impl Tracked {
     /// What a commit would change, if anything.
-    fn news(&self) -> Option<Offset> {
-        (self.committed.is_none_or(|committed| committed < self.committable)).then_some(self.committable)
+    fn news(&self) -> Option<Standing> {
+        self.committed.is_none_or(|committed| committed < self.now).then_some(self.now)
+    }
+
+    fn put(standing: Option<Standing>, partition: Partition, offsets: &mut Vec<(Partition, Offset)>) {
+        offsets.extend(standing.map(|standing| (partition, standing.committable)));
     }
 }
 
@@ -75,7 +89,9 @@ impl Cadence {
     ///
     /// Assigning a partition again forgets its past.
     pub fn on_assigned(&mut self, partition: Partition, start: Offset, committed: Option<Offset>) {
-        let fresh = Tracked { partition, committable: start, committed, sent: None };
+        let standing = |committable| Standing { committable, revision: 0 };
+        let committed = committed.map(standing);
+        let fresh = Tracked { partition, now: standing(start), committed, sent: None, asked: None };
         self.moved |= fresh.news().is_some();
         match self.find(partition) {
             Ok(at) => self.tracked[at] = fresh,
@@ -90,12 +106,15 @@ impl Cadence {
         }
     }
 
-    /// The watermark of a partition is now at `committable`. Ignored if that is not further than
-    /// before, or if the partition is not tracked (a late answer after a revoke).
-    pub fn on_moved(&mut self, partition: Partition, committable: Offset) {
+    /// The watermark of a partition is now at `committable`, and at this `revision`
+    /// ([`Watermark::revision`](super::Watermark::revision)), which also grows when only what is
+    /// finished beyond it changes: that is worth a commit too, for its metadata. Where none is
+    /// written, let the revision be 0. Ignored if neither is further than before, or if the partition
+    /// is not tracked (a late answer after a revoke).
+    pub fn on_moved(&mut self, partition: Partition, committable: Offset, revision: u64) {
         if let Ok(at) = self.find(partition) {
             let tracked = &mut self.tracked[at];
-            tracked.committable = tracked.committable.max(committable);
+            tracked.now = tracked.now.max(Standing { committable, revision });
             self.moved |= tracked.news() > tracked.sent;
         }
     }
@@ -126,7 +145,7 @@ impl Cadence {
         self.moved = false;
         for tracked in &mut self.tracked {
             tracked.sent = tracked.news();
-            offsets.extend(tracked.sent.map(|offset| (tracked.partition, offset)));
+            Tracked::put(tracked.sent, tracked.partition, offsets);
         }
         // Empty if what moved has been revoked or committed synchronously since.
         if !offsets.is_empty() {
@@ -142,9 +161,10 @@ impl Cadence {
         self.in_flight = None;
         for &(partition, offset) in offsets {
             if let Ok(at) = self.find(partition) {
+                let tracked = &mut self.tracked[at];
                 // Not of an earlier assignment.
-                if self.tracked[at].sent == Some(offset) {
-                    self.tracked[at].committed = self.tracked[at].committed.max(Some(offset));
+                if tracked.sent.is_some_and(|sent| sent.committable == offset) {
+                    tracked.committed = tracked.committed.max(tracked.sent);
                 }
             }
         }
@@ -162,19 +182,23 @@ impl Cadence {
     /// Puts what is not known to be committed of the partitions `wanted` into `offsets` (which is
     /// cleared first): what a synchronous commit must hold. Includes what is in flight, for its
     /// answer may be a refusal.
-    pub fn unfinished(&self, wanted: impl Fn(Partition) -> bool, offsets: &mut Vec<(Partition, Offset)>) {
+    pub fn unfinished(&mut self, wanted: impl Fn(Partition) -> bool, offsets: &mut Vec<(Partition, Offset)>) {
         offsets.clear();
-        for tracked in self.tracked.iter().filter(|tracked| wanted(tracked.partition)) {
-            offsets.extend(tracked.news().map(|offset| (tracked.partition, offset)));
+        for tracked in self.tracked.iter_mut().filter(|tracked| wanted(tracked.partition)) {
+            tracked.asked = tracked.news();
+            Tracked::put(tracked.asked, tracked.partition, offsets);
         }
     }
 
-    /// A synchronous commit succeeded with `offsets`. (After one that failed there is nothing to
-    /// say: they are still unfinished.)
+    /// The synchronous commit of what was [unfinished](Self::unfinished) succeeded with `offsets`.
+    /// (After one that failed there is nothing to say: they are still unfinished.)
     pub fn on_committed_sync(&mut self, offsets: &[(Partition, Offset)]) {
         for &(partition, offset) in offsets {
             if let Ok(at) = self.find(partition) {
-                self.tracked[at].committed = self.tracked[at].committed.max(Some(offset));
+                let tracked = &mut self.tracked[at];
+                if tracked.asked.is_some_and(|asked| asked.committable == offset) {
+                    tracked.committed = tracked.committed.max(tracked.asked);
+                }
             }
         }
     }
@@ -228,7 +252,7 @@ mod tests {
         offsets
     }
 
-    fn unfinished(cadence: &Cadence) -> Vec<(Partition, Offset)> {
+    fn unfinished(cadence: &mut Cadence) -> Vec<(Partition, Offset)> {
         let mut offsets = Vec::new();
         cadence.unfinished(|_| true, &mut offsets);
         offsets
@@ -238,7 +262,7 @@ mod tests {
     fn nothing_is_committed_while_nothing_moves() {
         let mut cadence = cadence(&[P0, P1]);
         assert_eq!(cadence.deadline(), None);
-        cadence.on_moved(P0, Offset(0));
+        cadence.on_moved(P0, Offset(0), 0);
         assert_eq!(cadence.deadline(), None);
         assert_eq!(tick(&mut cadence, ms(60_000)), []);
     }
@@ -246,29 +270,29 @@ mod tests {
     #[test]
     fn a_commit_holds_only_the_partitions_that_moved() {
         let mut cadence = cadence(&[P0, P1]);
-        cadence.on_moved(P1, Offset(7));
+        cadence.on_moved(P1, Offset(7), 0);
         assert_eq!(tick(&mut cadence, ms(5)), [(P1, Offset(7))]);
     }
 
     #[test]
     fn commits_keep_the_interval() {
         let mut cadence = cadence(&[P0]);
-        cadence.on_moved(P0, Offset(1));
+        cadence.on_moved(P0, Offset(1), 0);
         assert_eq!(tick(&mut cadence, ms(5)), [(P0, Offset(1))]);
         cadence.on_committed(&[(P0, Offset(1))]);
-        cadence.on_moved(P0, Offset(2));
+        cadence.on_moved(P0, Offset(2), 0);
         assert_eq!(cadence.deadline(), Some(ms(1_005)));
         assert_eq!(tick(&mut cadence, ms(1_004)), []);
-        cadence.on_moved(P0, Offset(3));
+        cadence.on_moved(P0, Offset(3), 0);
         assert_eq!(tick(&mut cadence, ms(1_005)), [(P0, Offset(3))]);
     }
 
     #[test]
     fn one_commit_is_in_flight_at_a_time() {
         let mut cadence = cadence(&[P0]);
-        cadence.on_moved(P0, Offset(1));
+        cadence.on_moved(P0, Offset(1), 0);
         tick(&mut cadence, ms(0));
-        cadence.on_moved(P0, Offset(2));
+        cadence.on_moved(P0, Offset(2), 0);
         assert!(cadence.is_in_flight());
         assert_eq!(tick(&mut cadence, ms(30_000)), []);
         cadence.on_committed(&[(P0, Offset(1))]);
@@ -278,19 +302,19 @@ mod tests {
     #[test]
     fn what_is_committed_is_not_committed_again() {
         let mut cadence = cadence(&[P0]);
-        cadence.on_moved(P0, Offset(1));
+        cadence.on_moved(P0, Offset(1), 0);
         tick(&mut cadence, ms(0));
-        cadence.on_moved(P0, Offset(1));
+        cadence.on_moved(P0, Offset(1), 0);
         cadence.on_committed(&[(P0, Offset(1))]);
-        assert_eq!((cadence.deadline(), unfinished(&cadence)), (None, vec![]));
+        assert_eq!((cadence.deadline(), unfinished(&mut cadence)), (None, vec![]));
     }
 
     #[test]
     fn a_failed_commit_is_tried_again_after_an_interval_with_the_newest_offset() {
         let mut cadence = cadence(&[P0]);
-        cadence.on_moved(P0, Offset(1));
+        cadence.on_moved(P0, Offset(1), 0);
         tick(&mut cadence, ms(0));
-        cadence.on_moved(P0, Offset(2));
+        cadence.on_moved(P0, Offset(2), 0);
         cadence.on_failed(ms(5_000));
         assert_eq!(cadence.deadline(), Some(ms(6_000)));
         assert_eq!(tick(&mut cadence, ms(5_999)), []);
@@ -300,7 +324,7 @@ mod tests {
     #[test]
     fn a_lost_answer_does_not_end_all_commits() {
         let mut cadence = cadence(&[P0]);
-        cadence.on_moved(P0, Offset(1));
+        cadence.on_moved(P0, Offset(1), 0);
         tick(&mut cadence, ms(0));
         let expires = cadence.deadline().unwrap();
         assert_eq!(tick(&mut cadence, expires), []);
@@ -320,22 +344,22 @@ mod tests {
     #[test]
     fn nothing_is_committed_for_a_partition_that_was_let_go() {
         let mut cadence = cadence(&[P0, P1]);
-        cadence.on_moved(P0, Offset(5));
+        cadence.on_moved(P0, Offset(5), 0);
         cadence.on_revoked(P0);
-        cadence.on_moved(P0, Offset(6));
+        cadence.on_moved(P0, Offset(6), 0);
         assert_eq!(tick(&mut cadence, ms(0)), []);
         assert_eq!(cadence.deadline(), None);
-        assert_eq!(unfinished(&cadence), []);
+        assert_eq!(unfinished(&mut cadence), []);
     }
 
     #[test]
     fn an_answer_for_an_earlier_assignment_says_nothing_about_the_new_one() {
         let mut cadence = cadence(&[P0]);
-        cadence.on_moved(P0, Offset(50));
+        cadence.on_moved(P0, Offset(50), 0);
         tick(&mut cadence, ms(0));
         cadence.on_revoked(P0);
         cadence.on_assigned(P0, Offset(40), Some(Offset(40)));
-        cadence.on_moved(P0, Offset(45));
+        cadence.on_moved(P0, Offset(45), 0);
         cadence.on_committed(&[(P0, Offset(50))]);
         assert!(!cadence.is_in_flight());
         assert_eq!(tick(&mut cadence, ms(1_000)), [(P0, Offset(45))]);
@@ -344,15 +368,15 @@ mod tests {
     #[test]
     fn the_last_commit_holds_what_is_in_flight_and_what_came_since() {
         let mut cadence = cadence(&[P0, P1]);
-        cadence.on_moved(P0, Offset(5));
+        cadence.on_moved(P0, Offset(5), 0);
         tick(&mut cadence, ms(0));
-        cadence.on_moved(P1, Offset(6));
-        assert_eq!(unfinished(&cadence), [(P0, Offset(5)), (P1, Offset(6))]);
+        cadence.on_moved(P1, Offset(6), 0);
+        assert_eq!(unfinished(&mut cadence), [(P0, Offset(5)), (P1, Offset(6))]);
         let mut offsets = Vec::new();
         cadence.unfinished(|partition| partition == P1, &mut offsets);
         assert_eq!(offsets, [(P1, Offset(6))]);
         cadence.on_committed_sync(&offsets);
-        assert_eq!(unfinished(&cadence), [(P0, Offset(5))]);
+        assert_eq!(unfinished(&mut cadence), [(P0, Offset(5))]);
         assert!(cadence.is_in_flight());
     }
 
@@ -361,10 +385,37 @@ mod tests {
         let mut cadence = Cadence::new(Duration::ZERO);
         cadence.on_assigned(P0, Offset(0), Some(Offset(0)));
         for offset in 1..10 {
-            cadence.on_moved(P0, Offset(offset));
+            cadence.on_moved(P0, Offset(offset), 0);
             assert_eq!(tick(&mut cadence, ms(3)), [(P0, Offset(offset))]);
             cadence.on_committed(&[(P0, Offset(offset))]);
         }
+    }
+
+    #[test]
+    fn what_is_finished_beyond_a_watermark_that_stands_still_is_committed_too_and_not_more_often() {
+        let mut cadence = cadence(&[P0, P1]);
+        cadence.on_moved(P0, Offset(0), 3);
+        assert_eq!(tick(&mut cadence, ms(5)), [(P0, Offset(0))]);
+        cadence.on_moved(P0, Offset(0), 3);
+        cadence.on_committed(&[(P0, Offset(0))]);
+        assert_eq!((cadence.deadline(), unfinished(&mut cadence)), (None, vec![]));
+        cadence.on_moved(P0, Offset(0), 4);
+        assert_eq!(cadence.deadline(), Some(ms(1_005)));
+        assert_eq!(tick(&mut cadence, ms(1_004)), []);
+        assert_eq!(tick(&mut cadence, ms(1_005)), [(P0, Offset(0))]);
+    }
+
+    #[test]
+    fn what_was_finished_since_a_commit_went_out_goes_out_after_its_answer() {
+        let mut cadence = cadence(&[P0]);
+        cadence.on_moved(P0, Offset(0), 1);
+        assert_eq!(tick(&mut cadence, ms(0)), [(P0, Offset(0))]);
+        cadence.on_moved(P0, Offset(0), 2);
+        assert_eq!(unfinished(&mut cadence), [(P0, Offset(0))]);
+        cadence.on_committed(&[(P0, Offset(0))]);
+        assert_eq!(unfinished(&mut cadence), [(P0, Offset(0))], "the answer was to the older one");
+        cadence.on_committed_sync(&[(P0, Offset(0))]);
+        assert_eq!(unfinished(&mut cadence), []);
     }
 
     #[derive(Clone, Debug)]
@@ -372,6 +423,8 @@ mod tests {
         Assign(i32, bool),
         Revoke(i32),
         Move(i32, i64),
+        /// Something is finished beyond the watermark.
+        Finish(i32),
         Wait(u64),
         Answer(bool),
         Sync,
@@ -382,27 +435,35 @@ mod tests {
             1 => (0..4, any::<bool>()).prop_map(|(partition, known)| Step::Assign(partition, known)),
             1 => (0..4).prop_map(Step::Revoke),
             6 => (0..4, 0..20_i64).prop_map(|(partition, by)| Step::Move(partition, by)),
+            3 => (0..4).prop_map(Step::Finish),
             4 => (0..2_000_u64).prop_map(Step::Wait),
             4 => any::<bool>().prop_map(Step::Answer),
             1 => Just(Step::Sync),
         ]
     }
 
+    /// A watermark and its revision.
+    type Standing = (i64, u64);
+
     /// The owner and the broker: what is owned and how far it is, and what the group has.
     #[derive(Default)]
     struct World {
         now: Nanos,
-        owned: BTreeMap<Partition, i64>,
-        group: BTreeMap<Partition, i64>,
-        in_flight: Option<Vec<(Partition, Offset)>>,
+        owned: BTreeMap<Partition, Standing>,
+        group: BTreeMap<Partition, Standing>,
+        in_flight: Option<Vec<(Partition, Standing)>>,
         last: Option<Nanos>,
     }
 
     impl World {
-        fn write(&mut self, offsets: &[(Partition, Offset)]) {
-            for (partition, offset) in offsets {
-                self.group.insert(*partition, offset.0);
-            }
+        /// What a commit of these offsets holds now.
+        fn standings(&self, offsets: &[(Partition, Offset)]) -> Vec<(Partition, Standing)> {
+            let standing = |&(partition, offset): &(Partition, Offset)| {
+                let standing = self.owned[&partition];
+                assert_eq!(standing.0, offset.0, "not its watermark");
+                (partition, standing)
+            };
+            offsets.iter().map(standing).collect()
         }
 
         fn tick(&mut self, cadence: &mut Cadence) -> Result<(), TestCaseError> {
@@ -412,27 +473,39 @@ mod tests {
             }
             prop_assert!(self.in_flight.is_none(), "two in flight");
             prop_assert!(self.last.is_none_or(|last| last + INTERVAL <= self.now), "too soon");
-            for (partition, offset) in &offsets {
-                prop_assert_eq!(
-                    self.owned.get(partition),
-                    Some(&offset.0),
-                    "not owned, or not its watermark"
-                );
-            }
             self.last = Some(self.now);
-            self.in_flight = Some(offsets);
+            self.in_flight = Some(self.standings(&offsets));
             Ok(())
         }
 
         fn answer(&mut self, cadence: &mut Cadence, succeeds: bool) {
-            if let Some(offsets) = self.in_flight.take() {
+            if let Some(commits) = self.in_flight.take() {
                 if succeeds {
-                    self.write(&offsets);
+                    self.group.extend(commits.iter().copied());
+                    let offsets: Vec<_> = commits.iter().map(|(one, at)| (*one, Offset(at.0))).collect();
                     cadence.on_committed(&offsets);
                 } else {
                     cadence.on_failed(self.now);
                 }
             }
+        }
+
+        /// A new owner begins with what the group has, and counts revisions from there.
+        fn assign(&mut self, partition: Partition) -> Option<i64> {
+            // The coordinator serves what came before the question, even if its answer is still on
+            // the way or gets lost.
+            for (one, standing) in self.in_flight.iter_mut().flatten() {
+                self.group.insert(*one, *standing);
+                if *one == partition {
+                    standing.1 = 0;
+                }
+            }
+            let committed = self.group.get_mut(&partition).map(|standing| {
+                standing.1 = 0;
+                standing.0
+            });
+            self.owned.insert(partition, (committed.unwrap_or(10), 0));
+            committed
         }
     }
 
@@ -447,31 +520,34 @@ mod tests {
                 match step {
                     Step::Assign(partition, known) => {
                         let partition = Partition(partition);
-                        // The coordinator serves what came before the question, even if its answer
-                        // is still on the way or gets lost.
-                        world.write(&world.in_flight.clone().unwrap_or_default());
-                        let committed = world.group.get(&partition).copied();
-                        let start = committed.unwrap_or(10);
-                        cadence.on_assigned(partition, Offset(start), committed.filter(|_| known).map(Offset));
-                        world.owned.insert(partition, start);
+                        let committed = world.assign(partition);
+                        let start = Offset(world.owned[&partition].0);
+                        cadence.on_assigned(partition, start, committed.filter(|_| known).map(Offset));
                     }
                     Step::Revoke(partition) => {
                         cadence.on_revoked(Partition(partition));
                         world.owned.remove(&Partition(partition));
                     }
                     Step::Move(partition, by) => {
-                        let at = world.owned.get_mut(&Partition(partition)).map_or(1_000, |at| {
-                            *at += by;
+                        let at = world.owned.get_mut(&Partition(partition)).map_or((1_000, 1_000), |at| {
+                            *at = (at.0 + by, at.1 + u64::from(by > 0));
                             *at
                         });
-                        cadence.on_moved(Partition(partition), Offset(at));
+                        cadence.on_moved(Partition(partition), Offset(at.0), at.1);
+                    }
+                    Step::Finish(partition) => {
+                        let at = world.owned.get_mut(&Partition(partition)).map_or((1_000, 1_000), |at| {
+                            at.1 += 1;
+                            *at
+                        });
+                        cadence.on_moved(Partition(partition), Offset(at.0), at.1);
                     }
                     Step::Wait(wait) => world.now = world.now + Duration::from_millis(wait),
                     Step::Answer(succeeds) => world.answer(&mut cadence, succeeds),
                     Step::Sync => {
                         world.answer(&mut cadence, false);
-                        let offsets = unfinished(&cadence);
-                        world.write(&offsets);
+                        let offsets = unfinished(&mut cadence);
+                        world.group.extend(world.standings(&offsets));
                         cadence.on_committed_sync(&offsets);
                     }
                 }
@@ -485,7 +561,7 @@ mod tests {
             }
             world.answer(&mut cadence, true);
             prop_assert_eq!(cadence.deadline(), None);
-            prop_assert_eq!(unfinished(&cadence), []);
+            prop_assert_eq!(unfinished(&mut cadence), []);
             for (partition, at) in &world.owned {
                 prop_assert_eq!(world.group.get(partition), Some(at));
             }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::finished::{Finished, Span};
 use crate::ids::Offset;
 
 /// Why a watermark refuses what it is told. Each of these is a mistake of the caller; the
@@ -28,6 +29,14 @@ pub enum CommitError {
         /// What may be taken at the earliest.
         position: Offset,
     },
+    /// Records are said to have been finished before that were not.
+    #[error("offsets {first} to {last} were not all finished before: they are to be delivered")]
+    NotFinished {
+        /// The first of them.
+        first: Offset,
+        /// The last of them.
+        last: Offset,
+    },
     /// Records are said to be done that were never taken.
     #[error(
         "offset {last} cannot be done: only those below {position} were taken; an answer from before a \
@@ -41,11 +50,14 @@ pub enum CommitError {
     },
 }
 
-/// Offsets `first` to `last`, both included.
+/// Offsets `first` to `last`, both included, that were taken and are not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span {
+struct Undone {
     first: Offset,
     last: Offset,
+    /// One past the last finished record between the undone span before this one and this. If that
+    /// is not beyond the span before, none is: what lies between never existed, or was filtered out.
+    finished: Offset,
 }
 
 /// What of one partition has been taken into batches, and what of that is done.
@@ -60,17 +72,27 @@ struct Span {
 /// (compaction, transaction markers, aborted transactions) are never waited for, because only
 /// taken and undone spans are kept.
 ///
-/// Memory: 16 bytes for each undone span. Neighbouring spans merge, so a partition that is read
+/// What is done beyond an undone record is [`finished`](Self::finished). It goes along with the
+/// commit, and a later watermark that [resumes](Self::resume) with it is told when those records
+/// are [read again](Self::on_resumed), and not to be delivered.
+///
+/// Memory: 24 bytes for each undone span. Neighbouring spans merge, so a partition that is read
 /// and done in order has one; taking adds at most one, and so does a range that is done in the
 /// middle of another. The room is kept, so a steady state does not allocate.
 ///
-/// A new assignment of a partition begins with [`Watermark::new`] or [`reset`](Self::reset).
+/// A new assignment of a partition begins with [`Watermark::new`] or [`Watermark::resume`], and a
+/// log that begins anew with [`reset`](Self::reset).
 #[derive(Clone, Debug)]
 pub struct Watermark {
     /// Everything below was taken, or does not exist.
     position: Offset,
     /// Taken and not done: ascending, apart from each other, all below `position`.
-    undone: VecDeque<Span>,
+    undone: VecDeque<Undone>,
+    /// One past the last finished record behind the last undone span, as in [`Undone::finished`].
+    finished: Offset,
+    /// Finished before the partition was assigned, and not read again yet: not below `position`.
+    resumed: Finished,
+    revision: u64,
 }
 
 impl Watermark {
@@ -81,19 +103,38 @@ impl Watermark {
     /// librdkafka's negative words for "beginning" or "end".
     #[must_use]
     pub fn new(start: Offset) -> Self {
-        debug_assert!(start.0 >= 0, "{start} is not an offset");
-        Self { position: start, undone: VecDeque::with_capacity(Self::SPANS) }
+        Self::resume(start, Finished::none())
     }
 
-    /// Forgets everything and begins at `start`, as a new one would, but keeps the memory.
+    /// As [`new`](Self::new), for a partition of which `finished` was finished by whoever read it
+    /// before. What of it lies below `start` does not matter.
+    #[must_use]
+    pub fn resume(start: Offset, mut finished: Finished) -> Self {
+        debug_assert!(start.0 >= 0, "{start} is not an offset");
+        finished.take_below(start);
+        Self {
+            position: start,
+            undone: VecDeque::with_capacity(Self::SPANS),
+            finished: start,
+            resumed: finished,
+            revision: 0,
+        }
+    }
+
+    /// Forgets everything and begins at `start`, as a new one would, but keeps the memory. The
+    /// [`revision`](Self::revision) goes on.
     pub fn reset(&mut self, start: Offset) {
         debug_assert!(start.0 >= 0, "{start} is not an offset");
         self.position = start;
         self.undone.clear();
+        self.finished = start;
+        self.resumed.clear();
+        self.revision += 1;
     }
 
     /// The records from `first` to `last` (included) left the queue: into a batch, or to be
-    /// skipped. Offsets only go up; there may be gaps before and inside the range.
+    /// skipped. Offsets only go up; there may be gaps before and inside the range. Whatever was
+    /// known to be [finished](Self::resumed) in the range is to be done anew.
     ///
     /// # Errors
     /// [`CommitError::Backwards`] if `first` lies below [`position`](Self::position),
@@ -105,12 +146,54 @@ impl Watermark {
         if first < self.position {
             return Err(CommitError::Backwards { first, position: self.position });
         }
+        if !self.resumed.is_empty() {
+            self.pass_resumed(first);
+            self.revision += u64::from(self.resumed.take_below(last.next()).is_some());
+        }
         match self.undone.back_mut() {
             Some(back) if back.last.next() == first => back.last = last,
-            _ => self.undone.push_back(Span { first, last }),
+            back => {
+                // Where all was done, a gap before the record is now below the watermark.
+                self.revision += u64::from(back.is_none() && self.position < first);
+                self.undone.push_back(Undone { first, last, finished: self.finished });
+            }
         }
         self.position = last.next();
         Ok(())
+    }
+
+    /// The records from `first` to `last` (included) were read, and are among those that were
+    /// [finished](Self::resumed) before: they are done. Offsets only go up, as in
+    /// [`on_taken`](Self::on_taken).
+    ///
+    /// # Errors
+    /// As [`on_taken`](Self::on_taken), and [`CommitError::NotFinished`].
+    pub fn on_resumed(&mut self, first: Offset, last: Offset) -> Result<(), CommitError> {
+        if last < first {
+            return Err(CommitError::NoRange { first, last });
+        }
+        if first < self.position {
+            return Err(CommitError::Backwards { first, position: self.position });
+        }
+        let span = self.resumed.spans().find(|span| first <= span.last);
+        if span.is_none_or(|span| first < span.first || span.last < last) {
+            return Err(CommitError::NotFinished { first, last });
+        }
+        // Behind an undone record, or more of these, they are finished as before.
+        let behind = self.undone.back().map(|back| back.last.next().max(self.finished));
+        self.revision += u64::from(behind != Some(first));
+        self.resumed.take_below(last.next());
+        self.finished = last.next();
+        self.position = last.next();
+        Ok(())
+    }
+
+    /// What of the resumed offsets lies below `end` will not be read any more. It stays finished.
+    fn pass_resumed(&mut self, end: Offset) {
+        if let Some(passed) = self.resumed.take_below(end) {
+            self.finished = passed;
+            self.revision += 1;
+        }
     }
 
     /// The records from `first` to `last` (included) are done: delivered, given up, or skipped.
@@ -145,7 +228,8 @@ impl Watermark {
         if touched.is_empty() {
             return Ok(());
         }
-        let after = Span { first: last.next(), last: self.undone[touched.end - 1].last };
+        let after =
+            Undone { first: last.next(), last: self.undone[touched.end - 1].last, finished: last.next() };
         let outermost = &mut self.undone[touched.start];
         if outermost.first < first {
             outermost.last = Offset(first.0 - 1);
@@ -158,8 +242,13 @@ impl Watermark {
                 touched.end -= 1;
                 self.undone[touched.end] = after;
             }
+        } else {
+            let behind =
+                self.undone.get_mut(touched.end).map_or(&mut self.finished, |next| &mut next.finished);
+            *behind = (*behind).max(last.next());
         }
         self.undone.drain(touched);
+        self.revision += 1;
         Ok(())
     }
 
@@ -169,7 +258,14 @@ impl Watermark {
     ///
     /// Only moves forward; an old end is ignored.
     pub fn on_reached(&mut self, offset: Offset) {
-        self.position = self.position.max(offset);
+        if offset <= self.position {
+            return;
+        }
+        if !self.resumed.is_empty() {
+            self.pass_resumed(offset);
+        }
+        self.revision += u64::from(self.undone.is_empty());
+        self.position = offset;
     }
 
     /// The first offset not done: what to commit.
@@ -184,6 +280,39 @@ impl Watermark {
         self.position
     }
 
+    /// What is done beyond [`committable`](Self::committable), ascending and apart, offsets without
+    /// records in between included. Records that were filtered out are no part of it by themselves:
+    /// they cost nothing to read again, and would cost a span each.
+    ///
+    /// What was finished before the partition was assigned is part of it until the watermark has
+    /// passed it, whether read again or not.
+    pub fn finished(&self) -> impl Iterator<Item = Span> + '_ {
+        let between = self.undone.iter().zip(self.undone.iter().skip(1));
+        let between = between.filter_map(|(before, span)| finished_between(before.last, span.finished));
+        let behind = self.undone.back().and_then(|back| finished_between(back.last, self.finished));
+        // Those that are read again by and by are one with the rest of theirs.
+        let joined = behind.and_then(|behind| {
+            let first = self.resumed.first().filter(|first| first.first == behind.last.next())?;
+            Some(Span { first: behind.first, last: first.last })
+        });
+        let resumed = self.resumed.spans().skip(usize::from(joined.is_some()));
+        between.chain(joined.or(behind)).chain(resumed)
+    }
+
+    /// The next records that were finished before the partition was assigned, and were not read
+    /// again yet: [`on_resumed`](Self::on_resumed) is to be called for them, and nothing else.
+    #[must_use]
+    pub fn resumed(&self) -> Option<Span> {
+        self.resumed.first()
+    }
+
+    /// A number that grows whenever [`committable`](Self::committable) or
+    /// [`finished`](Self::finished) change. 0 at first.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
     /// Whether all that was taken is done.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -195,6 +324,11 @@ impl Watermark {
     pub fn spans(&self) -> usize {
         self.undone.len()
     }
+}
+
+/// What lies behind an undone span's `last` and below `end`, if anything.
+fn finished_between(last: Offset, end: Offset) -> Option<Span> {
+    (last.next() < end).then(|| Span { first: last.next(), last: Offset(end.0 - 1) })
 }
 
 #[cfg(test)]
@@ -305,6 +439,101 @@ mod tests {
         assert_eq!(watermark.committable(), Offset(4));
     }
 
+    fn finished(watermark: &Watermark) -> Vec<(i64, i64)> {
+        watermark.finished().map(|span| (span.first.0, span.last.0)).collect()
+    }
+
+    fn resumed(start: i64, spans: &[(i64, i64)]) -> Watermark {
+        let mut finished = Finished::none();
+        for &(first, last) in spans {
+            assert!(finished.push(Span { first: Offset(first), last: Offset(last) }));
+        }
+        Watermark::resume(Offset(start), finished)
+    }
+
+    #[test]
+    fn what_is_done_beyond_an_undone_record_is_finished_until_the_watermark_passes_it() {
+        let mut watermark = watermark(0, &[(0, 9), (10, 19), (20, 29)]);
+        assert_eq!(finished(&watermark), []);
+        done(&mut watermark, 10, 19);
+        done(&mut watermark, 3, 4);
+        assert_eq!(finished(&watermark), [(3, 4), (10, 19)]);
+        done(&mut watermark, 25, 29);
+        assert_eq!(finished(&watermark), [(3, 4), (10, 19), (25, 29)]);
+        assert_eq!(done(&mut watermark, 0, 2), 5);
+        assert_eq!(finished(&watermark), [(10, 19), (25, 29)]);
+        assert_eq!(done(&mut watermark, 0, 29), 30);
+        assert_eq!(finished(&watermark), []);
+    }
+
+    #[test]
+    fn gaps_and_what_was_filtered_out_cost_no_span() {
+        let mut watermark = watermark(0, &[(0, 4), (8, 9), (20, 24)]);
+        watermark.on_reached(Offset(30));
+        watermark.on_taken(Offset(40), Offset(41)).unwrap();
+        assert_eq!((finished(&watermark), watermark.spans()), (vec![], 4));
+        done(&mut watermark, 20, 24);
+        assert_eq!(finished(&watermark), [(10, 24)], "with the gap before it, that is no other span");
+    }
+
+    #[test]
+    fn a_resumed_watermark_skips_what_was_finished_and_commits_it_again_until_it_is_passed() {
+        let mut watermark = resumed(10, &[(12, 14), (20, 29)]);
+        assert_eq!((watermark.committable(), watermark.revision()), (Offset(10), 0));
+        assert_eq!(finished(&watermark), [(12, 14), (20, 29)]);
+        watermark.on_taken(Offset(10), Offset(11)).unwrap();
+        watermark.on_resumed(Offset(12), Offset(14)).unwrap();
+        watermark.on_taken(Offset(15), Offset(19)).unwrap();
+        watermark.on_resumed(Offset(20), Offset(24)).unwrap();
+        assert_eq!(finished(&watermark), [(12, 14), (20, 29)]);
+        assert_eq!(watermark.resumed(), Some(Span { first: Offset(25), last: Offset(29) }));
+        assert_eq!(done(&mut watermark, 10, 11), 15);
+        assert_eq!(finished(&watermark), [(20, 29)]);
+        assert_eq!(done(&mut watermark, 15, 19), 25);
+        watermark.on_resumed(Offset(25), Offset(29)).unwrap();
+        assert_eq!((watermark.committable(), watermark.resumed()), (Offset(30), None));
+        assert_eq!(finished(&watermark), []);
+    }
+
+    #[test]
+    fn finished_records_that_are_gone_are_passed_with_the_gap_they_left() {
+        let mut watermark = resumed(10, &[(12, 14), (20, 29)]);
+        watermark.on_taken(Offset(10), Offset(11)).unwrap();
+        watermark.on_taken(Offset(30), Offset(31)).unwrap();
+        assert_eq!((watermark.resumed(), finished(&watermark)), (None, vec![(12, 29)]));
+        assert_eq!(done(&mut watermark, 10, 11), 30);
+    }
+
+    #[test]
+    fn what_was_finished_and_is_taken_all_the_same_is_to_be_done_anew() {
+        let mut watermark = resumed(0, &[(2, 9)]);
+        watermark.on_taken(Offset(0), Offset(5)).unwrap();
+        assert_eq!(finished(&watermark), [(6, 9)]);
+        assert_eq!(done(&mut watermark, 0, 4), 5);
+    }
+
+    #[test]
+    fn only_what_was_finished_can_be_resumed() {
+        let mut watermark = resumed(0, &[(2, 4), (6, 9)]);
+        for (first, last) in [(0, 1), (1, 2), (3, 5), (4, 6), (9, 10), (12, 13)] {
+            let (first, last) = (Offset(first), Offset(last));
+            assert_eq!(watermark.on_resumed(first, last), Err(CommitError::NotFinished { first, last }));
+        }
+        assert_eq!((watermark.position(), finished(&watermark)), (Offset(0), vec![(2, 4), (6, 9)]));
+        watermark.on_resumed(Offset(3), Offset(3)).unwrap();
+        let (first, position) = (Offset(3), Offset(4));
+        assert_eq!(watermark.on_resumed(first, first), Err(CommitError::Backwards { first, position }));
+    }
+
+    #[test]
+    fn a_reset_forgets_what_was_finished_in_the_old_log() {
+        let mut watermark = resumed(10, &[(12, 14)]);
+        watermark.on_taken(Offset(10), Offset(11)).unwrap();
+        watermark.reset(Offset(3));
+        watermark.on_taken(Offset(3), Offset(20)).unwrap();
+        assert_eq!((watermark.resumed(), finished(&watermark)), (None, vec![]));
+    }
+
     #[test]
     fn misuse_is_refused_and_changes_nothing() {
         let mut watermark = watermark(0, &[(0, 4), (6, 9)]);
@@ -318,15 +547,38 @@ mod tests {
         assert_eq!(done(&mut watermark, 0, 9), 10);
     }
 
-    /// The slow truth: every undone offset by itself.
+    /// The slow truth: every undone offset by itself, and every one that was taken and is done.
     struct Model {
         position: i64,
         undone: BTreeSet<i64>,
+        done: BTreeSet<i64>,
     }
 
     impl Model {
         fn committable(&self) -> i64 {
             self.undone.first().copied().unwrap_or(self.position)
+        }
+
+        fn new(position: i64) -> Self {
+            Self { position, undone: BTreeSet::new(), done: BTreeSet::new() }
+        }
+
+        fn finish(&mut self, first: i64, last: i64) {
+            let done = self.undone.extract_if(first..=last, |_| true);
+            self.done.extend(done);
+        }
+
+        /// Whether `spans` say all that is done beyond the watermark, and nothing undone.
+        fn agrees(&self, spans: &[(i64, i64)]) -> bool {
+            let is_said = |offset: i64| spans.iter().any(|(first, last)| (*first..=*last).contains(&offset));
+            let beyond = self.committable()..;
+            spans
+                .iter()
+                .all(|(first, last)| first <= last && self.committable() <= *first && *last < self.position)
+                && spans.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0)
+                && spans.iter().all(|(first, last)| self.done.range(*first..=*last).next().is_some())
+                && self.done.range(beyond).all(|offset| is_said(*offset))
+                && !self.undone.iter().any(|offset| is_said(*offset))
         }
 
         /// Maximal runs of neighbouring undone offsets.
@@ -375,10 +627,11 @@ mod tests {
             steps in proptest::collection::vec(step(), 0..200),
         ) {
             let mut watermark = Watermark::new(Offset(start));
-            let mut model = Model { position: start, undone: BTreeSet::new() };
+            let mut model = Model::new(start);
             let mut taken = Vec::new();
             for step in steps {
                 let before = model.committable();
+                let said = (finished(&watermark), watermark.committable(), watermark.revision());
                 let mut restarted = false;
                 match step {
                     Step::Take { gap, len } => {
@@ -391,7 +644,7 @@ mod tests {
                     Step::Finish { place } if !taken.is_empty() => {
                         let (first, last) = taken.swap_remove(place.index(taken.len()));
                         prop_assert_eq!(watermark.on_done(Offset(first), Offset(last)), Ok(()));
-                        model.undone.retain(|offset| !(first..=last).contains(offset));
+                        model.finish(first, last);
                     }
                     Step::Finish { .. } => {}
                     Step::Done { back, len } => {
@@ -399,7 +652,7 @@ mod tests {
                         let answer = watermark.on_done(Offset(first), Offset(last));
                         prop_assert_eq!(answer.is_ok(), len >= 1 && last < model.position);
                         if answer.is_ok() {
-                            model.undone.retain(|offset| !(first..=last).contains(offset));
+                            model.finish(first, last);
                         }
                     }
                     Step::Reach { ahead } => {
@@ -408,7 +661,7 @@ mod tests {
                     }
                     Step::Reset { start } => {
                         watermark.reset(Offset(start));
-                        model = Model { position: start, undone: BTreeSet::new() };
+                        model = Model::new(start);
                         taken.clear();
                         restarted = true;
                     }
@@ -418,6 +671,9 @@ mod tests {
                 prop_assert_eq!(watermark.is_idle(), model.undone.is_empty());
                 prop_assert_eq!(watermark.spans(), model.runs());
                 prop_assert!(restarted || before <= model.committable(), "moved back");
+                let says = (finished(&watermark), watermark.committable(), watermark.revision());
+                prop_assert!(model.agrees(&says.0), "{:?}", says.0);
+                prop_assert!(said.2 < says.2 || said == says, "another revision: {said:?}, {says:?}");
             }
         }
     }

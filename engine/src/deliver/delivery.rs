@@ -36,7 +36,8 @@ enum State {
 ///
 /// What counts, as AWS has it:
 /// - An attempt that did not reach the function (throttled, refused, service fault, not connected)
-///   waits and is made again, for ever. It uses up no retry and splits nothing.
+///   waits and is made again, for ever. It uses up no retry and splits nothing, but for an event that
+///   was refused as too large (413): that is split, or it would be refused for ever.
 /// - A function error, a timeout and a response that cannot be followed fail the whole part.
 /// - An attempt that is followed by a split uses up no retry: a poisoned record is found however
 ///   few retries there are, and each half keeps the retries that the part had.
@@ -52,6 +53,8 @@ enum State {
 pub struct Delivery {
     rules: FailureRules,
     backoff: Backoff,
+    /// That of the on-failure destination.
+    destination: Backoff,
     part: Part,
     /// Later ones; the next is the last.
     rest: Vec<Part>,
@@ -70,6 +73,7 @@ impl Delivery {
         Self {
             rules,
             backoff: Backoff::new(retry, seed),
+            destination: Backoff::new(retry, !seed),
             part: Part::all(records),
             rest: Vec::new(),
             state: State::Due(Nanos::ZERO),
@@ -116,7 +120,11 @@ impl Delivery {
     fn expire(&mut self, now_ms: i64, timestamp_ms: impl Fn(u32) -> i64) -> bool {
         let Some(max) = self.rules.record_age_max else { return false };
         let max_ms = i64::try_from(max.as_millis()).unwrap_or(i64::MAX);
-        let too_old = |position| now_ms.saturating_sub(timestamp_ms(position)) > max_ms;
+        // Records of brokers before 0.10 have no timestamp, which Kafka says as -1.
+        let too_old = |position| {
+            let timestamp_ms = timestamp_ms(position);
+            timestamp_ms >= 0 && now_ms.saturating_sub(timestamp_ms) > max_ms
+        };
         if !self.part.records.ranges().flatten().any(too_old) {
             return false;
         }
@@ -126,7 +134,6 @@ impl Delivery {
         if !left.records.is_empty() {
             self.rest.push(left);
         }
-        self.backoff.reset();
         self.state = State::GivenUp { why: GivenUp::RecordAgeExceeded, due: None };
         true
     }
@@ -148,6 +155,9 @@ impl Delivery {
         }
         if !outcome.reached_function() {
             self.attempts_apart = self.attempts_apart.saturating_add(1);
+            if matches!(outcome, Outcome::Refused { status: 413, .. }) && self.part.records.count() > 1 {
+                return (Verdict::NotReached, self.split(now));
+            }
             let at = now + self.backoff.on_failure(outcome.retry_after());
             self.state = State::Due(at);
             return (Verdict::NotReached, Step::Retry { at });
@@ -155,9 +165,11 @@ impl Delivery {
         self.attempts_used = self.attempts_used.saturating_add(1);
         self.part.invocations = self.part.invocations.saturating_add(1);
         match outcome {
-            Outcome::Success { response, .. } => match self.read(response, find) {
+            Outcome::Success { response, response_bytes } => match self.read(response, *response_bytes, find)
+            {
                 Ok(Report::Complete) => {
                     done.extend(self.part.records.ranges());
+                    self.backoff.reset();
                     (Verdict::Delivered, self.advance())
                 }
                 Ok(Report::Partial) => self.on_partial(now, done),
@@ -177,10 +189,14 @@ impl Delivery {
     fn read(
         &mut self,
         response: &[u8],
+        response_bytes: usize,
         mut find: impl FnMut(&str, Offset) -> Option<u32>,
     ) -> Result<Report, ResponseError> {
         if !self.rules.report_item_failures {
             return Ok(Report::Complete);
+        }
+        if response.len() != response_bytes {
+            return Err(ResponseError::NotKept);
         }
         let records = &self.part.records;
         let find = |key: &str, offset| find(key, offset).filter(|position| records.contains(*position));
@@ -201,6 +217,11 @@ impl Delivery {
         if !self.rules.bisect || self.part.records.count() < 2 {
             return self.retry(function_error, now);
         }
+        self.split(now)
+    }
+
+    /// Two halves instead of the part.
+    fn split(&mut self, now: Nanos) -> Step {
         let later = self.part.records.split();
         self.rest.push(self.part.with(later));
         self.backoff.reset();
@@ -213,7 +234,6 @@ impl Delivery {
     fn retry(&mut self, function_error: Option<&str>, now: Nanos) -> Step {
         self.part.used = self.part.used.saturating_add(1);
         if self.rules.retries_max.is_some_and(|most| self.part.used > most) {
-            self.backoff.reset();
             let why = GivenUp::RetriesExhausted {
                 // A function that fails is answered with 200 as one that returns.
                 status_code: 200,
@@ -229,7 +249,6 @@ impl Delivery {
 
     /// The part is at its end.
     fn advance(&mut self) -> Step {
-        self.backoff.reset();
         match self.rest.pop() {
             Some(part) => {
                 self.part = part;
@@ -260,13 +279,19 @@ impl Delivery {
             return Step::NextPart;
         }
         done.extend(self.part.records.ranges());
+        self.destination.reset();
+        // What remains of a part whose oldest records are too old fails for the same reason as before:
+        // to begin anew there would be to call a function that is down again and again.
+        if !matches!(self.state, State::GivenUp { why: GivenUp::RecordAgeExceeded, .. }) {
+            self.backoff.reset();
+        }
         self.advance()
     }
 
     /// The destination has not taken them: it is told again, for ever, as failures are spaced. No
     /// record is done before it is somewhere.
     pub fn on_destination_failed(&mut self, now: Nanos) -> Step {
-        let at = now + self.backoff.on_failure(None);
+        let at = now + self.destination.on_failure(None);
         match &mut self.state {
             State::GivenUp { due: due @ None, .. } => {
                 *due = Some(at);

@@ -20,6 +20,8 @@ mod tests;
 
 pub use backoff::{Backoff, RetryPolicy};
 pub use delivery::Delivery;
+#[cfg(feature = "runtime")]
+pub(crate) use outcome::one_line;
 pub use outcome::{FunctionErrorKind, Outcome, TEXT_CHARS_MAX};
 pub use part::{Part, Records};
 pub use plan::{GivenUp, Next, Step, Verdict};

@@ -194,7 +194,12 @@ fn details(f: &mut fmt::Formatter<'_>, code: Option<&str>, message: Option<&str>
     Ok(())
 }
 
-/// A text from outside, made fit for one line of a log.
+/// A text from outside, made fit for one line of a log: cut, and without control characters.
+#[cfg(feature = "runtime")]
+pub(crate) fn one_line(text: &str) -> impl fmt::Display + '_ {
+    Line(text)
+}
+
 struct Line<'a>(&'a str);
 
 impl fmt::Display for Line<'_> {

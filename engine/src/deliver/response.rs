@@ -27,6 +27,12 @@ pub enum Report {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResponseError {
+    /// The invoker has not kept it: a mistake in how the two are set up.
+    #[error(
+        "the function's response was not kept by the invoker, so no record of it counts as done; set \
+         `LambdaSettings::keep_response` where item failures are reported"
+    )]
+    NotKept,
     /// It is not JSON.
     #[error("the function's response is not JSON; return {{\"batchItemFailures\":[]}} if all is done")]
     NotJson,

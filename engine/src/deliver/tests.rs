@@ -15,7 +15,7 @@ const NOW: Nanos = Nanos(1_000_000_000);
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
 fn success() -> Outcome {
-    Outcome::Success { response_bytes: 2, response: Bytes::new() }
+    Outcome::Success { response_bytes: 0, response: Bytes::new() }
 }
 
 fn response(text: &str) -> Outcome {
@@ -262,6 +262,39 @@ fn old_records_are_given_up_before_each_attempt() {
     let (_, step) = delivery.on_outcome(&unreachable(), later, |_, _| None, &mut done);
     assert_eq!(delivery.next(step.at().expect("a wait"), 1 << 40, timestamp_ms), Next::GiveUp);
     assert_eq!(delivery.on_given_up(&mut done), Step::Done);
+}
+
+#[test]
+fn a_record_without_a_timestamp_has_no_age() {
+    let rules = FailureRules { record_age_max: Some(Duration::from_secs(604_800)), ..FOR_EVER };
+    let mut delivery = Delivery::new(rules, RetryPolicy::default(), 1, 1);
+    assert_eq!(delivery.next(NOW, 1_700_000_000_000, |_| -1), Next::Invoke);
+}
+
+/// A record a second, a function that is throttled for ten minutes: what becomes too old meanwhile is
+/// given up, and the function is left alone all the same.
+#[test]
+fn expiry_does_not_reset_the_backoff_of_a_function_that_is_down() {
+    let rules = FailureRules { record_age_max: Some(Duration::from_secs(60)), ..FOR_EVER };
+    let mut delivery = Delivery::new(rules, RetryPolicy::default(), 1_000, 1);
+    let (mut now, mut invocations) = (NOW, 0);
+    let mut done = Records::default();
+    while now < NOW + Duration::from_secs(600) {
+        let now_ms = i64::try_from((now - NOW).as_millis()).expect("minutes");
+        match delivery.next(now, now_ms, |position| i64::from(position) * 1_000) {
+            Next::Wait { until } => now = until,
+            Next::Invoke => {
+                invocations += 1;
+                delivery.on_outcome(&throttled(None), now, |_, _| None, &mut done);
+            }
+            Next::GiveUp => {
+                done.clear();
+                delivery.on_given_up(&mut done);
+            }
+            Next::Done => break,
+        }
+    }
+    assert!(invocations < 40, "{invocations} invocations");
 }
 
 #[test]

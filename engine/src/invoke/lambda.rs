@@ -3,6 +3,8 @@
 //! `POST {endpoint}/2015-03-31/functions/{function}/invocations` with `RequestResponse`; the
 //! connection is kept for the next payload. Outcomes are read in `answer`.
 
+use std::pin::pin;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use http::header::{self, HeaderName, HeaderValue};
@@ -12,7 +14,7 @@ use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::answer::{self, chain};
-use super::body::PayloadBody;
+use super::body::{PayloadBody, Unsent};
 use super::connect::{Connector, CutIfUnsent, connector};
 use super::target::Target;
 use super::{InvokeError, Invoker};
@@ -159,11 +161,13 @@ impl LambdaInvoker {
         !matches!(self.signing, Signing::Unsigned)
     }
 
-    async fn attempt(&self, payload: Payload) -> Outcome {
+    /// `sending` is set once there is a request, and knows whether all of it was sent.
+    async fn attempt(&self, payload: Payload, sending: &OnceLock<Unsent>) -> Outcome {
         let mut request = match self.request(payload).await {
             Ok(request) => request,
             Err(reason) => return Outcome::Unreachable { reason },
         };
+        let _ = sending.set(request.body().unsent());
         // Whichever way this attempt ends (the future may be dropped too), nothing is sent after.
         let _over =
             CutIfUnsent { unsent: request.body().unsent(), connection: capture_connection(&mut request) };
@@ -225,9 +229,18 @@ impl LambdaInvoker {
 
 impl Invoker for LambdaInvoker {
     async fn invoke(&self, payload: Payload) -> Outcome {
-        match tokio::time::timeout(self.function_timeout, self.attempt(payload)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Outcome::TimedOut { after: self.function_timeout },
+        let after = self.function_timeout;
+        let sending = OnceLock::new();
+        let mut attempt = pin!(self.attempt(payload, &sending));
+        tokio::select! {
+            outcome = &mut attempt => outcome,
+            // What was not even sent has not reached the function, and uses up no attempt.
+            () = tokio::time::sleep(after) => match sending.get() {
+                Some(unsent) if !Unsent::any(unsent) => Outcome::TimedOut { after },
+                _ => Outcome::Unreachable {
+                    reason: format!("{} has not taken the request within {after:?}", self.target.endpoint()),
+                },
+            },
         }
     }
 }

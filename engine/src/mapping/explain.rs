@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
+use super::failures::{Age, DestinationConfig};
 use super::settings::{EngineSettings, MappingSettings, Settings};
 use super::value::{Accesses, Names, Patterns, Properties, Size, Span, Switch, Text, Whole};
 use super::{Mapping, Origin, Origins, StartingPosition, Word};
@@ -95,6 +96,16 @@ impl Mapping {
             filter_criteria: Some(Patterns(
                 self.filter_criteria.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
             )),
+            maximum_retry_attempts: Some(Whole(self.maximum_retry_attempts.map_or(-1, i64::from))),
+            maximum_record_age: Some(Age(self.maximum_record_age.map(Span))),
+            bisect_batch_on_function_error: Some(Switch(self.bisect_batch_on_function_error)),
+            function_response_types: Some(Names(vec![
+                if self.report_batch_item_failures { "ReportBatchItemFailures" } else { "none" }.to_owned(),
+            ])),
+            destination_config: Some(DestinationConfig {
+                on_failure: self.destination.as_ref().map(ToString::to_string),
+                on_success: false,
+            }),
             function: Some(Text(self.function.to_string())),
             function_endpoint: Some(self.function_endpoint.url().into()),
             region: self.region.clone().map(Text),
@@ -114,10 +125,13 @@ impl Mapping {
             memory_budget: Some(Size(engine.memory_budget)),
             drain_deadline: Some(Span(engine.drain_deadline)),
             commit_interval: Some(Span(engine.commit_interval)),
+            commit_metadata: Some(Switch(engine.commit_metadata)),
             payload_bytes_max: Some(Size(engine.payload_bytes_max.into())),
             oversized: Some(word(engine.oversized)),
             function_timeout: Some(Span(engine.function_timeout)),
             connect_timeout: Some(Span(engine.connect_timeout)),
+            retry_backoff: Some(Span(engine.retry_backoff)),
+            retry_backoff_max: Some(Span(engine.retry_backoff_max)),
             signing: Some(word(engine.signing)),
             strict: Some(Switch(engine.strict)),
             group_protocol: Some(word(engine.group_protocol)),

@@ -99,7 +99,7 @@ fn is_qualifier(qualifier: &str) -> bool {
     ["$LATEST", "$LATEST.PUBLISHED"].contains(&qualifier) || (is_name(qualifier) && qualifier.len() <= 128)
 }
 
-fn is_account(account: &str) -> bool {
+pub(super) fn is_account(account: &str) -> bool {
     account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit())
 }
 

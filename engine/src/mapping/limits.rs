@@ -48,6 +48,14 @@ pub const FILTERS_MAX: usize = 10;
 pub const FILTERS_MAX_STRICT: usize = 5;
 /// Characters of one filter's pattern. AWS: `Pattern`.
 pub const FILTER_PATTERN_CHARS_MAX: usize = 4_096;
+/// Retries after the first attempt. AWS: `MaximumRetryAttempts`; -1 is without limit.
+pub const RETRY_ATTEMPTS: RangeInclusive<i64> = -1..=10_000;
+/// Retries when none are given and there is a destination, as AWS has it.
+pub const RETRY_ATTEMPTS_WITH_DESTINATION: u32 = 10;
+/// Age of a record. AWS: `MaximumRecordAgeInSeconds`, where 0 to 59 are refused.
+pub const RECORD_AGE: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(604_800);
+/// Characters of a destination. AWS: `DestinationArn`.
+pub const DESTINATION_CHARS_MAX: usize = 350;
 /// The largest request body that Lambda takes: it must be "smaller than 6291456 bytes".
 pub const PAYLOAD_BYTES_MAX: u64 = 6_291_455;
 
@@ -92,6 +100,14 @@ pub const FUNCTION_TIMEOUT_DEFAULT: Duration = Duration::from_secs(900);
 pub const CONNECT_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
 /// Three SYN retransmissions in a row mean trouble, and a retry will come anyway.
 pub const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
+/// The longest wait before the first retry.
+pub const RETRY_BACKOFF: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
+/// AWS publishes none for Kafka; this fits what its Kinesis mapping was seen to do.
+pub const RETRY_BACKOFF_DEFAULT: Duration = Duration::from_millis(500);
+/// The longest wait before any retry: an hour without a try is an outage of its own.
+pub const RETRY_BACKOFF_MAX_LIMIT: Duration = Duration::from_secs(3_600);
+/// A function that is down for long is asked once a minute.
+pub const RETRY_BACKOFF_MAX_DEFAULT: Duration = Duration::from_secs(60);
 /// Where the metrics are served. OpenTelemetry's port for a Prometheus endpoint.
 pub const METRICS_ADDRESS_DEFAULT: &str = "127.0.0.1:9464";
 /// Overrides of the Kafka client's properties.
@@ -106,4 +122,8 @@ pub const ENVELOPE_BYTES_MAX: u64 = 256
 
 const _: () =
     assert!(ENVELOPE_BYTES_MAX + 8 * 1_024 <= PAYLOAD_BYTES_MIN, "a payload must have room for a record");
+const _: () = assert!(
+    RETRY_BACKOFF.end().as_nanos() <= RETRY_BACKOFF_MAX_DEFAULT.as_nanos(),
+    "every first wait fits below the default of the last"
+);
 const _: () = assert!(PAYLOAD_BYTES_MIN < PAYLOAD_BYTES_MAX);

@@ -6,7 +6,9 @@
 //! case; what only this engine knows stands in a table of its own, so that a mapping stays portable.
 
 pub mod access;
+mod destination;
 mod explain;
+mod failures;
 mod function;
 pub mod limits;
 pub mod memory;
@@ -29,6 +31,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use access::{Authentication, OAuthBearer, OAuthGrant, PasswordMechanism, SourceAccess};
+pub use destination::DestinationTarget;
 pub use explain::explain;
 pub use function::{Endpoint, Function};
 pub use memory::MemoryDivision;
@@ -61,6 +64,17 @@ pub struct Mapping {
     pub batch_size: u32,
     /// How long a batch may wait for more, 0 s to 300 s.
     pub maximum_batching_window: Duration,
+    /// Retries after the first attempt, 0 to 10,000; `None` for as long as it takes. 10 where none
+    /// were given and there is a destination.
+    pub maximum_retry_attempts: Option<u32>,
+    /// The age of a record from which it is given up, 60 s to 604,800 s; `None` for no limit.
+    pub maximum_record_age: Option<Duration>,
+    /// Whether a batch that the function fails on is cut in halves.
+    pub bisect_batch_on_function_error: bool,
+    /// Whether the function's answer says which records failed. AWS: `FunctionResponseTypes`.
+    pub report_batch_item_failures: bool,
+    /// Where records go that were given up; `None` for nowhere.
+    pub destination: Option<DestinationTarget>,
     /// The function.
     pub function: Function,
     /// Where it is invoked.
@@ -97,6 +111,8 @@ pub struct EngineOptions {
     pub drain_deadline: Duration,
     /// Between commits, 10 ms to 60 s.
     pub commit_interval: Duration,
+    /// Whether commits carry what is finished beyond the committed offset.
+    pub commit_metadata: bool,
     /// How the group divides partitions.
     pub group_protocol: GroupProtocol,
     /// The largest event, 16 KiB to 6,291,455 bytes.
@@ -107,6 +123,10 @@ pub struct EngineOptions {
     pub function_timeout: Duration,
     /// How long to wait for a connection to it, 10 ms to 60 s.
     pub connect_timeout: Duration,
+    /// The longest wait before the first retry, 10 ms to 60 s.
+    pub retry_backoff: Duration,
+    /// The longest wait before any retry, `retry_backoff` to 1 h.
+    pub retry_backoff_max: Duration,
     /// Whether invocations are signed.
     pub signing: Signing,
     /// Whether what AWS would refuse is refused.

@@ -47,8 +47,14 @@ impl Settings {
         let mut problems = Vec::new();
         for (name, value) in table {
             if name != "engine" {
-                let read = settings.mapping.read(name, value);
-                problems.extend(complaint(name.clone(), value, read));
+                let canonical = canonical(name);
+                if canonical != name && table.contains_key(canonical) {
+                    let remedy = format!("remove one of {name} and {canonical}");
+                    problems.push(Problem::wrong(name, "a second name", "each setting once", remedy));
+                    continue;
+                }
+                let read = settings.mapping.read(canonical, value);
+                problems.extend(complaint(canonical.to_owned(), value, read));
                 continue;
             }
             let Value::Table(engine) = value else {
@@ -117,15 +123,17 @@ fn complaint(path: String, value: &Value, read: Option<bool>) -> Option<Problem>
     }
 }
 
+/// The name of the setting that is also called `name`: AWS's, where its unit is part of it.
+fn canonical(name: &str) -> &str {
+    match name {
+        "maximum_record_age_in_seconds" => "maximum_record_age",
+        _ => name,
+    }
+}
+
 /// AWS's settings for Kafka that this version does not know what to do with.
-const NOT_YET: [&str; 13] = [
+const NOT_YET: [&str; 7] = [
     "enabled",
-    "destination_config",
-    "maximum_retry_attempts",
-    "maximum_record_age",
-    "maximum_record_age_in_seconds",
-    "bisect_batch_on_function_error",
-    "function_response_types",
     "provisioned_poller_config",
     "metrics_config",
     "logging_config",
@@ -243,7 +251,7 @@ mod tests {
     #[test]
     fn all_unknown_and_misspelt_settings_are_named_at_once_with_the_likely_name() {
         let text = "BatchSize = 5\nbatch_sise = 5\nfunction_name = 'f'\nthreads = 2\nwhatever_else = 1\n\
-                    MaximumBatchingWindowInSeconds = 3\ndestination_config = {}\n[engine]\npoller = 3\ntopics = 't'";
+                    MaximumBatchingWindowInSeconds = 3\nmetrics_config = {}\n[engine]\npoller = 3\ntopics = 't'";
         let problems = problems(text);
         for expected in [
             "BatchSize: found an unknown setting; allowed: the settings of this version; did you mean batch_size?",
@@ -252,7 +260,7 @@ mod tests {
             "did you mean threads in the table [engine]?",
             "whatever_else: found an unknown setting; allowed: the settings of this version; remove it",
             "did you mean maximum_batching_window?",
-            "AWS has destination_config, Pelton does not support it yet",
+            "AWS has metrics_config, Pelton does not support it yet",
             "engine.poller: found an unknown setting; allowed: the settings of this version; did you mean pollers?",
             "did you mean topics above the table [engine]?",
         ] {

@@ -6,6 +6,7 @@
 
 use toml::Value;
 
+use super::failures::{Age, DestinationConfig};
 use super::moment::Moment;
 use super::value::{Accesses, Kind, Names, Patterns, Properties, Shape, Size, Span, Switch, Text, Whole};
 
@@ -129,6 +130,26 @@ settings! {
         "at most 10 JSON patterns of at most 4096 characters, such as {\"value\":{\"status\":[\"shipped\"]}}; \
          default none";
 
+    in "Failures":
+    /// How often a batch is sent again after a failed invocation; -1 for as long as it takes.
+    /// What is throttled or never reaches the function uses up none. With a destination -1 means 10,
+    /// as AWS has it. AWS: `MaximumRetryAttempts`.
+    maximum_retry_attempts: Whole, "N", "-1 to 10000; default -1 (endless)";
+    /// The age, by its own timestamp, from which a record is not sent any more; -1 for none.
+    /// Also as `maximum_record_age_in_seconds`. AWS: `MaximumRecordAgeInSeconds`.
+    maximum_record_age: Age, "TIME", "-1, or 60s to 604800s such as 6h, a bare number is seconds; default -1 (none)";
+    /// Whether a batch that the function fails on is cut in halves, which are sent one by one, until
+    /// what cannot be processed stands alone. AWS: `BisectBatchOnFunctionError`.
+    bisect_batch_on_function_error: Switch, "BOOL", "true or false; default false";
+    /// What the function's answer is read for: `ReportBatchItemFailures` names the records to send
+    /// again, the others are done. AWS: `FunctionResponseTypes`.
+    function_response_types: Names, "TYPE", "ReportBatchItemFailures; default none";
+    /// Where records go that were given up, with why: an SQS queue, an SNS topic, an S3 bucket or a
+    /// Kafka topic of the same cluster. AWS: `DestinationConfig` (`OnFailure`).
+    destination_config: DestinationConfig, "DESTINATION",
+        "an ARN of a standard SQS queue, a standard SNS topic or an S3 bucket, or kafka://TOPIC other than the \
+         topic read, at most 350 characters; default none";
+
     in "Function":
     /// The function to invoke: a name, a partial or a full ARN, with a version or alias if wanted.
     /// AWS: `FunctionName`.
@@ -169,6 +190,9 @@ settings! {
     drain_deadline: Span, "TIME", "0s to 900s; default 30s";
     /// Time between commits. After a crash at most what was delivered since is delivered again.
     commit_interval: Span, "TIME", "10ms to 60s; default 1s";
+    /// Whether commits carry which records are finished beyond the committed offset, as metadata, so
+    /// that they are not delivered again after a crash or a rebalance.
+    commit_metadata: Switch, "BOOL", "true or false; default true";
     /// The largest event to send.
     payload_bytes_max: Size, "BYTES", "16384 to 6291455 bytes; default 6291455 (Lambda's limit)";
     /// What to do with a record that alone is too large for an event: `skip` logs, counts and goes
@@ -179,6 +203,10 @@ settings! {
     function_timeout: Span, "TIME", "10ms to 3600s; default 15m (the longest a Lambda function may run)";
     /// How long to wait for a connection to the function's endpoint.
     connect_timeout: Span, "TIME", "10ms to 60s; default 3s";
+    /// The longest wait before a batch is sent again for the first time; it doubles with each failure.
+    retry_backoff: Span, "TIME", "10ms to 60s; default 500ms";
+    /// Where that doubling ends.
+    retry_backoff_max: Span, "TIME", "engine.retry_backoff to 3600s; default 60s";
     /// Whether to sign invocations (SigV4): `auto` signs if the AWS credential chain has credentials.
     signing: Text, "WHEN", "auto, always or never; default auto";
     /// Refuses what AWS would refuse. So far: filter keys other than `value`, more than 5 filters.

@@ -61,6 +61,8 @@ pub struct Pool {
     records_max: usize,
     tier: Tier,
     touched: Arc<AtomicUsize>,
+    /// Of [`Self::acquire_outsized`].
+    outsized: Arc<AtomicUsize>,
     /// Ready for the next batch; the warmest is the last.
     free: Vec<(Box<Buffer>, Shared)>,
     /// Given back while someone (an HTTP client with a half-sent body) still reads them.
@@ -80,6 +82,7 @@ impl Pool {
             records_max,
             tier: Tier::best(),
             touched: Arc::default(),
+            outsized: Arc::default(),
             free: Vec::new(),
             cooling: Vec::new(),
         }
@@ -120,22 +123,15 @@ impl Pool {
 
     /// A buffer of its own for one record whose payload, of `payload_bytes`, is above the limit: it
     /// goes to the on-failure destination, never to the function. It is not kept when it is given
-    /// back. `None` is back-pressure, as of [`acquire`](Self::acquire); but a record that alone is
-    /// above the budget gets its buffer once nothing else is in use.
+    /// back. One such record at a time has its memory beside the budget, so that neither waits for the
+    /// other for ever; `None` if there is one already.
     pub fn acquire_outsized(&mut self, payload_bytes: usize) -> Option<Lease> {
         self.collect_cooled();
-        let bytes = payload_bytes + super::arena::SLACK_BYTES + Buffer::fixed_bytes(1);
-        let mut charge = Charge::new(&self.touched);
-        while !charge.try_add(bytes, self.budget_bytes) {
-            if self.free.is_empty() {
-                if self.touched_bytes() > 0 {
-                    return None;
-                }
-                charge.add(bytes);
-                break;
-            }
-            drop(self.free.remove(0));
+        if self.outsized.load(Ordering::Relaxed) > 0 {
+            return None;
         }
+        let mut charge = Charge::new(&self.outsized);
+        charge.add(payload_bytes + super::arena::SLACK_BYTES + Buffer::fixed_bytes(1));
         let mut buffer = Box::new(Buffer::new(payload_bytes, 1, charge).ok()?);
         buffer.arena.grant(payload_bytes + super::arena::SLACK_BYTES);
         Some(Lease::open(buffer, Arc::default()))
@@ -204,7 +200,7 @@ impl Pool {
     }
 
     /// Bytes that the pool's buffers may have touched, wherever they are now. Never above the
-    /// budget, but for a single record that is larger than it.
+    /// budget; the one record of [`acquire_outsized`](Self::acquire_outsized) is not counted.
     #[must_use]
     pub fn touched_bytes(&self) -> usize {
         self.touched.load(Ordering::Relaxed)

@@ -24,6 +24,10 @@ use crate::time::{Clock, Nanos, wall_ms};
 
 use super::world::{Answer, Answered, World};
 
+/// How long a destination may take for one failure: long for 10,000 records of a Kafka topic, and an end
+/// to one that never answers, which would stop its poller.
+const GIVE_UP_TIMEOUT: Duration = Duration::from_mins(2);
+
 /// What a poller has in flight.
 #[derive(Debug)]
 enum Job {
@@ -162,9 +166,12 @@ async fn serve<I: Invoker>(
 async fn give_up(destination: Option<&dyn Destination>, failure: &Failure) -> Result<(), DestinationError> {
     let failed = |reason: &str| DestinationError::new(destination.map_or("none", Destination::name), reason);
     let Some(destination) = destination else { return Err(failed("there is no destination")) };
-    without_panic(pin!(async { destination.deliver(failure).await }))
-        .await
-        .unwrap_or_else(|| Err(failed("the destination panicked; see standard error")))
+    let delivering = pin!(async { destination.deliver(failure).await });
+    match tokio::time::timeout(GIVE_UP_TIMEOUT, without_panic(delivering)).await {
+        Ok(Some(result)) => result,
+        Ok(None) => Err(failed("the destination panicked; see standard error")),
+        Err(_) => Err(failed(&format!("no answer within {GIVE_UP_TIMEOUT:?}"))),
+    }
 }
 
 /// What panics has not delivered: its poller must learn so, or it would wait for ever.

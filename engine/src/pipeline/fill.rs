@@ -76,6 +76,10 @@ impl Poller {
             if !self.follows(slot, first.offset(), &bench.settings.topic) {
                 return None;
             }
+            let run = match self.pass_finished(queue, slot, run, bench) {
+                Sifted::Dropped => continue,
+                Sifted::Kept(run) => run,
+            };
             let run = match self.sift(queue, slot, run, bench) {
                 Sifted::Dropped => continue,
                 Sifted::Kept(run) => run,
@@ -108,7 +112,9 @@ impl Poller {
                     return None;
                 }
                 Some(Stop::Full(cause)) => return Some(cause),
-                Some(Stop::TooLarge { needed }) if bench.settings.gives_up_outsized() => {
+                Some(Stop::TooLarge { needed })
+                    if bench.settings.gives_up_outsized() && u32::try_from(needed).is_ok() =>
+                {
                     if !open.is_empty() {
                         // What came before it goes first.
                         return Some(FlushCause::Bytes);
@@ -125,6 +131,40 @@ impl Poller {
             }
         }
         None
+    }
+
+    /// Splits the first pending records, `run` of one partition, where those begin or end that were
+    /// finished before this member read the partition. They are done already.
+    #[inline]
+    fn pass_finished<Q: RecordQueue>(
+        &mut self,
+        queue: &mut Q,
+        slot: Slot,
+        run: usize,
+        bench: &Bench<'_>,
+    ) -> Sifted {
+        let Some(owned) = self.partitions.get_mut(slot) else { return Sifted::Kept(run) };
+        let Some(finished) = owned.watermark.resumed() else { return Sifted::Kept(run) };
+        let pending = &queue.pending()[..run];
+        let count = pending.iter().take_while(|record| record.offset() <= finished.last).count();
+        let Some((last, first)) = pending[..count].last().zip(pending.first()) else {
+            // They do not exist any more. Taking what comes after them passes them, but one run may
+            // be followed by others that are finished.
+            owned.watermark.on_reached(finished.last.next());
+            return Sifted::Dropped;
+        };
+        let (first, last) = (first.offset(), last.offset());
+        if first < finished.first {
+            return Sifted::Kept(pending.iter().take_while(|r| r.offset() < finished.first).count());
+        }
+        ordered(owned.watermark.on_resumed(first, last), &bench.settings.topic, owned.partition);
+        if let Some(observer) = bench.observer {
+            observer.on_resumed(owned.partition, first, last);
+        }
+        bench.counters.records(Count::Polled, count as u64);
+        bench.counters.records(Count::Resumed, count as u64);
+        advance(queue, self.sieve.as_mut(), count);
+        Sifted::Dropped
     }
 
     /// Splits the first pending records, `run` of one partition, where the filters' verdict changes.
@@ -250,7 +290,7 @@ fn advance<Q: RecordQueue>(queue: &mut Q, sieve: Option<&mut Sieve>, records: us
 enum Sifted {
     /// So many are to be delivered.
     Kept(usize),
-    /// Some were filtered out, and others come first now.
+    /// Some were passed, and others come first now.
     Dropped,
 }
 

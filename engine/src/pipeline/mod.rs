@@ -77,6 +77,9 @@ pub struct EngineSettings {
     pub oversized: Oversized,
     /// How often finished offsets are committed.
     pub commit_interval: Duration,
+    /// Whether commits carry what is finished beyond the committed offset, and what they carry is
+    /// not delivered again.
+    pub commit_metadata: bool,
     /// How long a shutdown, or a rebalance that takes partitions away, waits for invocations in
     /// flight.
     pub drain_deadline: Duration,
@@ -126,7 +129,15 @@ pub trait Observer: Send + Sync {
         let _ = (partition, first, last, kept);
     }
 
-    /// The broker has acknowledged a commit: `offset` is the first not yet done.
+    /// These records of `partition`, all that exist from `first` to `last`, were finished before it
+    /// was assigned, as the metadata of the committed offset says: they are done, and not delivered
+    /// again. Called as they are read.
+    fn on_resumed(&self, partition: Partition, first: Offset, last: Offset) {
+        let _ = (partition, first, last);
+    }
+
+    /// The broker has acknowledged a commit: `offset` is the first not yet done. It is the same as
+    /// before where only more was finished beyond.
     fn on_committed(&self, partition: Partition, offset: Offset, at: Nanos);
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::commit::Watermark;
-use crate::ids::{Offset, Partition, Slot, Topic};
+use crate::ids::{Partition, Slot, Topic};
 use crate::payload::Template;
 use crate::telemetry::PartitionGauges;
 
@@ -40,19 +40,19 @@ pub(super) struct Partitions {
 }
 
 impl Partitions {
-    /// Adds `partition`, first read at `start`.
+    /// Adds `partition`, of which `watermark` knows where it is read from.
     pub(super) fn add(
         &mut self,
         topic: &Topic,
         partition: Partition,
-        start: Offset,
+        watermark: Watermark,
         gauges: Arc<PartitionGauges>,
     ) {
         debug_assert!(self.find(partition).is_none(), "{topic}[{partition}] is owned already");
         let owned = Owned {
             partition,
             template: Template::new(topic, partition),
-            watermark: Watermark::new(start),
+            watermark,
             gauges,
             state: State::Active,
         };
@@ -124,11 +124,13 @@ impl Partitions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Offset;
     use crate::telemetry::Counters;
 
     fn add(table: &mut Partitions, partition: i32, start: i64) {
         let partition = Partition(partition);
-        table.add(&Topic::new("t"), partition, Offset(start), Counters::new(0).own_partition(partition));
+        let watermark = Watermark::new(Offset(start));
+        table.add(&Topic::new("t"), partition, watermark, Counters::new(0).own_partition(partition));
     }
 
     fn with(partitions: &[i32]) -> Partitions {

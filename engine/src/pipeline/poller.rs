@@ -90,6 +90,7 @@ impl Poller {
         bench: &mut Bench<'_>,
     ) -> bool {
         let mut moved = self.pursue(bench);
+        self.starved = self.starved && reading;
         if reading {
             moved |= self.fill(queue, bench);
         }
@@ -203,9 +204,12 @@ impl Poller {
         }
         if !self.is_in_flight()
             && let Some(flight) = self.flight.take()
-            && let Some(parcel) = without_leaving(flight.parcel, &self.partitions, pool)
         {
-            self.flight = Some(Flight { parcel, ..flight });
+            match without_leaving(flight.parcel, &self.partitions, pool) {
+                // What is left may have another time to wait for.
+                Some(parcel) => self.flight = Some(Flight { parcel, due: Nanos::ZERO, ..flight }),
+                None => self.partitions.reclaim(),
+            }
         }
     }
 

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::commit::Cadence;
+use crate::commit::{Cadence, Watermark};
 use crate::ids::{Offset, Partition};
 use crate::payload::Pool;
 use crate::source::{Source, SourceError, SourceEvent, SourceState, Start};
 use crate::telemetry::{ArenaBytes, EngineState, ErrorKind, Writer};
 use crate::time::Nanos;
 
+use super::commits::{Outgoing, finished_before};
 use super::listing;
 use super::partitions::Owned;
 use super::poller::{Bench, Poller};
@@ -94,6 +95,7 @@ pub enum Turn {
 pub(super) struct Scratch {
     events: Vec<SourceEvent>,
     pub(super) offsets: Vec<(Partition, Offset)>,
+    pub(super) outgoing: Outgoing,
     routes: Vec<(Partition, usize)>,
     starts: Vec<Start>,
 }
@@ -175,8 +177,9 @@ impl<S: Source> ConsumerThread<S> {
             }
             moved |= poller.turn(self.source.queue(number), drain_until.is_none(), bench);
         }
-        if let Err(fatal) = self.rebalance() {
-            return Turn::End(Err(fatal));
+        match self.rebalance() {
+            Ok(stepped) => moved |= stepped,
+            Err(fatal) => return Turn::End(Err(fatal)),
         }
         if moved {
             self.note_moved();
@@ -247,11 +250,14 @@ impl<S: Source> ConsumerThread<S> {
         any
     }
 
-    fn rebalance(&mut self) -> Result<(), SourceError> {
+    /// Returns whether anything changed.
+    fn rebalance(&mut self) -> Result<bool, SourceError> {
         let now = self.world.now();
+        let mut stepped = false;
         while let Some(step) = self.rebalance.step(now, self.settings.drain_deadline, |partition| {
             self.pollers.iter().any(|poller| poller.carries(partition))
         }) {
+            stepped = true;
             match step {
                 // At the end nothing new is begun; closing the client gives it back.
                 Step::Assign(_) if self.draining.load(Ordering::Acquire) => {}
@@ -267,7 +273,7 @@ impl<S: Source> ConsumerThread<S> {
                 Step::Release { partitions, lost } => self.release(&partitions, lost)?,
             }
         }
-        Ok(())
+        Ok(stepped)
     }
 
     fn assign(&mut self, partitions: Vec<Partition>) {
@@ -292,7 +298,8 @@ impl<S: Source> ConsumerThread<S> {
             if let Some(committed) = start.committed {
                 gauges.set_committed(committed);
             }
-            self.pollers[poller].partitions.add(&self.settings.topic, partition, start.offset, gauges);
+            let watermark = Watermark::resume(start.offset, finished_before(&self.settings, start));
+            self.pollers[poller].partitions.add(&self.settings.topic, partition, watermark, gauges);
             self.cadence.on_assigned(partition, start.offset, start.committed);
         }
         tracing::info!(partitions = %listing::partitions(&partitions), "assigned");

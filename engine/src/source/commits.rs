@@ -12,6 +12,39 @@ use rdkafka::bindings as c;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 
+use super::SourceError;
+
+/// The error of a commit that was refused for `reason`.
+pub(super) fn refused(reason: String) -> SourceError {
+    if reason.contains(&RDKafkaErrorCode::OffsetMetadataTooLarge.to_string()) {
+        SourceError::MetadataTooLong { reason }
+    } else {
+        SourceError::Commit { reason }
+    }
+}
+
+/// The metadata of the entry `at` of a list, empty if there is none. Other consumers of the group may
+/// have written anything: `TopicPartitionListElem::metadata` panics at what is not UTF-8.
+pub(super) fn metadata_of(list: &TopicPartitionList, at: usize) -> String {
+    if at >= list.count() {
+        return String::new();
+    }
+    // SAFETY: the list is alive, and nobody changes it while it is borrowed.
+    let elements = unsafe { (*list.ptr()).elems };
+    // SAFETY: there are more than `at` elements.
+    let one = unsafe { elements.add(at) };
+    // SAFETY: a plain field of a live element.
+    let metadata = unsafe { (*one).metadata };
+    // SAFETY: as above.
+    let bytes = unsafe { (*one).metadata_size };
+    if metadata.is_null() || bytes == 0 {
+        return String::new();
+    }
+    // SAFETY: not null, so it points to as many bytes, which belong to the list.
+    let metadata = unsafe { std::slice::from_raw_parts(metadata.cast::<u8>(), bytes) };
+    String::from_utf8_lossy(metadata).into_owned()
+}
+
 /// Sends offsets to the group's coordinator.
 pub(super) struct Committer {
     rk: *mut c::rd_kafka_t,

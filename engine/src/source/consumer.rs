@@ -16,15 +16,15 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
 
-use super::commits::Committer;
+use super::commits::{Committer, refused};
 use super::context::{self, Context};
-use super::lists::list_of;
+use super::lists::{commits_of, list_of};
 use super::queue::KafkaQueue;
 use super::rebalance::{Change, Origin, Rebalances};
 use super::settings::{KafkaSettings, Wake};
 use super::start::{Found, Lookup, Pins};
-use super::{CommitMode, RecordQueue, Source, SourceError, SourceEvent, SourceState, Start};
-use crate::ids::{Offset, Partition};
+use super::{Commit, CommitMode, RecordQueue, Source, SourceError, SourceEvent, SourceState, Start};
+use crate::ids::Partition;
 use crate::time::Clock;
 
 /// How long a client may take to end if nobody called [`Source::close`].
@@ -46,7 +46,7 @@ pub struct KafkaSource {
     /// Asynchronous commits of the pipeline that are not answered.
     pub(super) commits_in_flight: usize,
     /// An asynchronous commit that waits for a pin's answer.
-    pub(super) deferred: Vec<(Partition, Offset)>,
+    pub(super) deferred: Vec<Commit>,
     /// The state last announced; `None` before the first.
     pub(super) state: Option<SourceState>,
     /// Events made outside of `serve`, for its next call.
@@ -127,24 +127,20 @@ impl KafkaSource {
             return;
         }
         if !self.deferred.is_empty() {
-            let offsets = std::mem::take(&mut self.deferred);
-            if let Err(error) = self.commit(&offsets, CommitMode::Async) {
-                events.push(SourceEvent::Committed { offsets, error: Some(error) });
+            let commits = std::mem::take(&mut self.deferred);
+            if let Err(error) = self.commit(&commits, CommitMode::Async) {
+                events.push(unsent(&commits, error));
             }
         } else if self.commits_in_flight == 0
-            && let Some(mut offsets) = self.pins.to_send()
+            && let Some(mut commits) = self.pins.to_send()
             && let Some(committer) = &self.committer
         {
-            offsets.retain(|(partition, _)| self.rebalances.owns(*partition));
-            if offsets.is_empty() {
+            commits.retain(|commit| self.rebalances.owns(commit.partition));
+            if commits.is_empty() {
                 return;
             }
-            let list = list_of(
-                &self.settings.topic,
-                offsets.iter().map(|(one, at)| (*one, KafkaOffset::Offset(at.0))),
-            );
-            match committer.send(&list) {
-                Ok(()) => self.pins.on_sent(offsets),
+            match committer.send(&commits_of(&self.settings.topic, &commits)) {
+                Ok(()) => self.pins.on_sent(commits),
                 Err(reason) => tracing::debug!(%reason, "the starting position is not committed yet"),
             }
         }
@@ -166,8 +162,7 @@ impl KafkaSource {
         if self.pins.is_in_flight() && !self.deferred.is_empty() {
             let reason =
                 format!("the starting position was not committed within {:?}", self.settings.commit_timeout);
-            let error = Some(SourceError::Commit { reason });
-            events.push(SourceEvent::Committed { offsets: std::mem::take(&mut self.deferred), error });
+            events.push(unsent(&std::mem::take(&mut self.deferred), SourceError::Commit { reason }));
         } else if !self.deferred.is_empty() {
             self.send_waiting(&mut events);
         }
@@ -178,6 +173,12 @@ impl KafkaSource {
     pub(super) fn list(&self, partitions: &[Partition]) -> TopicPartitionList {
         list_of(&self.settings.topic, partitions.iter().map(|one| (*one, KafkaOffset::Invalid)))
     }
+}
+
+/// The answer to an asynchronous commit that was put off and did not go out in the end.
+fn unsent(commits: &[Commit], error: SourceError) -> SourceEvent {
+    let offsets = commits.iter().map(|one| (one.partition, one.offset)).collect();
+    SourceEvent::Committed { offsets, error: Some(error) }
 }
 
 fn no_change_open(action: &'static str) -> SourceError {
@@ -275,15 +276,12 @@ impl Source for KafkaSource {
         result.map_err(|error| SourceError::Client { action: ACTION, reason: error.to_string() })
     }
 
-    fn commit(&mut self, offsets: &[(Partition, Offset)], mode: CommitMode) -> Result<(), SourceError> {
+    fn commit(&mut self, commits: &[Commit], mode: CommitMode) -> Result<(), SourceError> {
         // The broker checks who commits, not what it owns: a stale commit would take the group
         // back. So nothing leaves here that is not ours at this moment.
         let lost = self.client().assignment_lost();
-        let owned: Vec<_> = offsets
-            .iter()
-            .filter(|(partition, _)| !lost && self.rebalances.owns(*partition))
-            .map(|(partition, offset)| (*partition, KafkaOffset::Offset(offset.0)))
-            .collect();
+        let owned: Vec<&Commit> =
+            commits.iter().filter(|commit| !lost && self.rebalances.owns(commit.partition)).collect();
         if owned.is_empty() {
             if mode == CommitMode::Async {
                 self.waiting.push(SourceEvent::Committed { offsets: Vec::new(), error: None });
@@ -291,18 +289,18 @@ impl Source for KafkaSource {
             }
             return Ok(());
         }
-        for (partition, _) in &owned {
-            self.pins.remove(*partition);
+        for commit in &owned {
+            self.pins.remove(commit.partition);
         }
         match mode {
             CommitMode::Async if self.pins.is_in_flight() => {
-                self.deferred = offsets.to_vec();
+                self.deferred = commits.to_vec();
                 return Ok(());
             }
             CommitMode::Async => {}
             CommitMode::Sync => self.settle(self.settings.commit_timeout),
         }
-        let list = list_of(&self.settings.topic, owned);
+        let list = commits_of(&self.settings.topic, owned);
         let committer = self
             .committer
             .as_ref()
@@ -311,7 +309,7 @@ impl Source for KafkaSource {
             CommitMode::Async => committer.send(&list).inspect(|()| self.commits_in_flight += 1),
             CommitMode::Sync => committer.send_and_wait(&list, self.settings.commit_timeout),
         }
-        .map_err(|reason| SourceError::Commit { reason })
+        .map_err(refused)
     }
 
     fn close(mut self, deadline: Duration) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::commits;
 use super::consumer::KafkaSource;
 use super::context::Notice;
 use super::faults::{Fault, FaultKind};
@@ -71,7 +72,7 @@ impl KafkaSource {
                 if refused.is_none() && !offsets.is_empty() {
                     self.enter(SourceState::Connected, events);
                 }
-                let error = refused.map(|reason| SourceError::Commit { reason });
+                let error = refused.map(commits::refused);
                 events.push(SourceEvent::Committed { offsets, error });
             }
             Notice::Error { code: RDKafkaErrorCode::AllBrokersDown, .. } => {

@@ -107,19 +107,39 @@ pub trait Source: Send + Sized {
     /// If the client refuses.
     fn release(&mut self, partitions: &[Partition]) -> Result<(), SourceError>;
 
-    /// Commits offsets (each the first that is not yet done) of partitions owned now.
-    /// [`CommitMode::Async`] returns at once and reports by [`SourceEvent::Committed`].
+    /// Commits offsets of partitions owned now, each with its metadata, which replaces what was
+    /// there. [`CommitMode::Async`] returns at once and reports by [`SourceEvent::Committed`].
     ///
     /// # Errors
     /// With [`CommitMode::Sync`], if the broker refuses or does not answer.
-    fn commit(&mut self, offsets: &[(Partition, Offset)], mode: CommitMode) -> Result<(), SourceError>;
+    fn commit(&mut self, commits: &[Commit], mode: CommitMode) -> Result<(), SourceError>;
 
     /// Leaves the group and ends the client, within about `deadline`.
     fn close(self, deadline: std::time::Duration);
 }
 
+/// What is committed for one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// The partition.
+    pub partition: Partition,
+    /// The first offset that is not yet done.
+    pub offset: Offset,
+    /// Kept by the broker beside the offset, and given back with it; the empty text is none. A broker
+    /// refuses more than its `offset.metadata.max.bytes` (4,096 by default).
+    pub metadata: String,
+}
+
+impl Commit {
+    /// A commit without metadata.
+    #[must_use]
+    pub const fn plain(partition: Partition, offset: Offset) -> Self {
+        Self { partition, offset, metadata: String::new() }
+    }
+}
+
 /// Where a partition's reading begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start {
     /// The partition.
     pub partition: Partition,
@@ -127,6 +147,9 @@ pub struct Start {
     pub offset: Offset,
     /// What the group has committed for it. `None` if nothing, or if that is not known.
     pub committed: Option<Offset>,
+    /// The metadata of that commit, whoever wrote it: any text, empty if there is none. Bytes that
+    /// are not UTF-8 are replaced.
+    pub metadata: String,
 }
 
 /// Whether to wait for the broker's answer to a commit.
@@ -237,6 +260,12 @@ pub enum SourceError {
     /// A commit failed.
     #[error("commit refused: {reason}")]
     Commit {
+        /// The broker's words.
+        reason: String,
+    },
+    /// A commit failed because its metadata is longer than the broker takes.
+    #[error("commit refused: {reason}; the broker's offset.metadata.max.bytes is below its default")]
+    MetadataTooLong {
         /// The broker's words.
         reason: String,
     },

@@ -8,10 +8,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
 
-use super::Start;
+use super::commits::metadata_of;
 use super::context::Context;
 use super::lists::list_of;
 use super::settings::{KafkaSettings, StartAt};
+use super::{Commit, Start};
 use crate::ids::{Offset, Partition};
 use crate::time::{Clock, Nanos};
 
@@ -19,19 +20,22 @@ use crate::time::{Clock, Nanos};
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Where a partition begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) partition: Partition,
     pub(super) offset: Offset,
     /// By the group's committed offset, and not by the starting position.
     pub(super) committed: bool,
+    /// Of that commit.
+    pub(super) metadata: String,
 }
 
 impl Found {
     /// As the source tells it.
     pub(super) fn start(&self) -> Start {
         let committed = self.committed.then_some(self.offset);
-        Start { partition: self.partition, offset: self.offset, committed }
+        let metadata = self.metadata.clone();
+        Start { partition: self.partition, offset: self.offset, committed, metadata }
     }
 }
 
@@ -113,10 +117,12 @@ fn take(
     committed: bool,
     starts: &mut Vec<Found>,
 ) -> Result<(), KafkaError> {
-    for one in answer.elements() {
+    for (at, one) in answer.elements().iter().enumerate() {
         one.error()?;
         if let KafkaOffset::Offset(offset) = one.offset() {
-            starts.push(Found { partition: Partition(one.partition()), offset: Offset(offset), committed });
+            let metadata = if committed { metadata_of(answer, at) } else { String::new() };
+            let (partition, offset) = (Partition(one.partition()), Offset(offset));
+            starts.push(Found { partition, offset, committed, metadata });
         }
     }
     Ok(())
@@ -131,7 +137,7 @@ fn take(
 pub(super) struct Pins {
     waiting: BTreeMap<Partition, Offset>,
     /// What was asked for and is not answered.
-    sent: Option<Vec<(Partition, Offset)>>,
+    sent: Option<Vec<Commit>>,
 }
 
 impl Pins {
@@ -146,13 +152,15 @@ impl Pins {
     }
 
     /// What to ask for, if anything and if nothing is in flight.
-    pub(super) fn to_send(&self) -> Option<Vec<(Partition, Offset)>> {
+    pub(super) fn to_send(&self) -> Option<Vec<Commit>> {
         let due = self.sent.is_none() && !self.waiting.is_empty();
-        due.then(|| self.waiting.iter().map(|(partition, offset)| (*partition, *offset)).collect())
+        due.then(|| {
+            self.waiting.iter().map(|(partition, offset)| Commit::plain(*partition, *offset)).collect()
+        })
     }
 
-    pub(super) fn on_sent(&mut self, offsets: Vec<(Partition, Offset)>) {
-        self.sent = Some(offsets);
+    pub(super) fn on_sent(&mut self, commits: Vec<Commit>) {
+        self.sent = Some(commits);
     }
 
     pub(super) fn is_in_flight(&self) -> bool {
@@ -161,7 +169,7 @@ impl Pins {
 
     /// The answer. What was refused is asked for again.
     pub(super) fn on_answer(&mut self, granted: bool) {
-        for (partition, offset) in self.sent.take().unwrap_or_default() {
+        for Commit { partition, offset, .. } in self.sent.take().unwrap_or_default() {
             if granted && self.waiting.get(&partition) == Some(&offset) {
                 self.waiting.remove(&partition);
             }
@@ -174,14 +182,14 @@ mod tests {
     use super::*;
 
     const fn start(partition: i32, offset: i64, committed: bool) -> Found {
-        Found { partition: Partition(partition), offset: Offset(offset), committed }
+        Found { partition: Partition(partition), offset: Offset(offset), committed, metadata: String::new() }
     }
 
     #[test]
     fn only_beginnings_that_are_not_committed_are_pinned() {
         let mut pins = Pins::default();
         pins.add(&[start(0, 5, true), start(1, 6, false)]);
-        assert_eq!(pins.to_send(), Some(vec![(Partition(1), Offset(6))]));
+        assert_eq!(pins.to_send(), Some(vec![Commit::plain(Partition(1), Offset(6))]));
     }
 
     #[test]
@@ -196,7 +204,7 @@ mod tests {
         pins.on_sent(offsets);
         pins.add(&[start(2, 7, false)]);
         pins.on_answer(true);
-        assert_eq!(pins.to_send(), Some(vec![(Partition(2), Offset(7))]));
+        assert_eq!(pins.to_send(), Some(vec![Commit::plain(Partition(2), Offset(7))]));
     }
 
     #[test]

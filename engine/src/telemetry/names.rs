@@ -9,6 +9,8 @@ pub enum Count {
     Polled,
     /// Removed by a filter.
     Filtered,
+    /// Not delivered again: finished before the partition was assigned.
+    Resumed,
     /// Sent to the function, again on each retry.
     Invoked,
     /// In an invocation that succeeded.
@@ -25,9 +27,14 @@ pub enum Count {
 
 impl Count {
     /// All of them with name (without Prometheus's `_total`) and help, in the order of the enum.
-    pub(super) const ALL: [(Self, &'static str, &'static str); 8] = [
+    pub(super) const ALL: [(Self, &'static str, &'static str); 9] = [
         (Self::Polled, "pelton_records_polled", "Records read from the source. AWS: PolledEventCount"),
         (Self::Filtered, "pelton_records_filtered", "Records removed by filters. AWS: FilteredOutEventCount"),
+        (
+            Self::Resumed,
+            "pelton_records_resumed",
+            "Records read and not delivered again, because commit metadata says they were finished",
+        ),
         (
             Self::Invoked,
             "pelton_records_invoked",

@@ -66,6 +66,38 @@ fn each_failed_attempt_is_told_with_all_that_an_operator_needs_and_never_a_paylo
 }
 
 #[test]
+fn what_is_given_up_is_found_in_the_kafka_topic_with_its_key_and_its_event() {
+    let content = Content::new(6, 20..=300);
+    let (cluster, stage) = stage_of(2, content.clone(), Law::always(Answer::FunctionError("Handled")));
+    let dead = crate::support::unique("dead");
+    cluster.create_topic(&dead, 3, 1).expect("a topic");
+    stage.fill(40);
+    let settings = stage
+        .settings()
+        .with("destination_config", &format!("kafka://{dead}"))
+        .with("maximum_retry_attempts", "1")
+        .engine("retry_backoff", "10ms");
+    let engine = Engine::start(&settings);
+    eventually("all is committed", || stage.committed() == [Some(40); 2]);
+    engine.drain();
+    let mut seen = std::collections::BTreeSet::new();
+    for (key, value) in crate::support::client::read(&stage.bootstrap_servers, &dead, 3, 80) {
+        let told: Value = serde_json::from_slice(&value).expect("JSON");
+        assert_eq!(told["requestContext"]["condition"], "RetriesExhausted");
+        assert_eq!(told["requestContext"]["approximateInvokeCount"], 2);
+        let partitions = told["payload"]["records"].as_object().expect("an event");
+        let (_, records) = partitions.iter().next().expect("one partition");
+        let (partition, offset) = (&records[0]["partition"], &records[0]["offset"]);
+        assert_eq!(told["KafkaBatchInfo"]["recordInfo"]["offset"], offset.to_string());
+        let partition = i32::try_from(partition.as_i64().expect("a number")).expect("small");
+        let offset = offset.as_u64().expect("a number");
+        assert_eq!(key, content.record(partition, offset).key, "{partition}@{offset}");
+        assert!(seen.insert((partition, offset)), "{partition}@{offset} twice");
+    }
+    assert_eq!(seen.len(), 80);
+}
+
+#[test]
 fn large_batches_that_all_fail_stay_within_the_memory_budget() {
     const PARTITIONS: i32 = 24;
     // Nearly what the embedded broker keeps of a partition, and nearly a full event.

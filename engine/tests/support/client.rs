@@ -188,3 +188,28 @@ pub(crate) fn ends(bootstrap_servers: &str, topic: &str, partitions: i32) -> Vec
     let end = |partition| consumer.fetch_watermarks(topic, partition, PATIENCE).expect("watermarks").1;
     (0..partitions).map(end).collect()
 }
+
+/// The first `records` records of a topic: key and value of each.
+pub(crate) fn read(
+    bootstrap_servers: &str,
+    topic: &str,
+    partitions: i32,
+    records: usize,
+) -> Vec<(Option<Vec<u8>>, Vec<u8>)> {
+    let consumer: BaseConsumer =
+        config(bootstrap_servers).set("group.id", "nobody").create().expect("a consumer");
+    let mut all = TopicPartitionList::new();
+    for partition in 0..partitions {
+        all.add_partition_offset(topic, partition, Offset::Beginning).expect("a partition");
+    }
+    consumer.assign(&all).expect("assigned");
+    let mut read = Vec::with_capacity(records);
+    super::eventually(&format!("{records} records of {topic}"), || {
+        while let Some(message) = consumer.poll(Duration::from_millis(10)) {
+            let message = message.expect("a record");
+            read.push((message.key().map(<[u8]>::to_vec), message.payload().unwrap_or_default().to_vec()));
+        }
+        read.len() >= records
+    });
+    read
+}

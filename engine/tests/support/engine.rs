@@ -114,23 +114,29 @@ pub(crate) struct Engine {
 impl Engine {
     /// `pelton run` with these settings.
     pub(crate) fn start(settings: &Settings) -> Self {
+        Self::start_in(settings, &[])
+    }
+
+    /// The same, with these variables set.
+    pub(crate) fn start_in(settings: &Settings, environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("mapping.toml");
         std::fs::write(&file, settings.toml()).expect("written");
-        Self::spawn(dir, &["run", "--config", file.to_str().expect("UTF-8")])
+        Self::spawn(dir, &["run", "--config", file.to_str().expect("UTF-8")], environment)
     }
 
     /// `pelton` with these arguments.
     pub(crate) fn with_arguments(arguments: &[&str]) -> Self {
-        Self::spawn(tempfile::tempdir().expect("a directory"), arguments)
+        Self::spawn(tempfile::tempdir().expect("a directory"), arguments, &[])
     }
 
-    fn spawn(dir: tempfile::TempDir, arguments: &[&str]) -> Self {
+    fn spawn(dir: tempfile::TempDir, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let log = File::create(dir.path().join("log")).expect("a log file");
         let child = Command::new(env!("CARGO_BIN_EXE_pelton"))
             .args(arguments)
             .env_remove("RUST_LOG")
             .env("RUST_BACKTRACE", "1")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pelton::ids::{Offset, Partition};
 use pelton::record::{RecordRef, TimestampType};
-use pelton::source::{CommitMode, RecordQueue, Source, SourceError, SourceEvent, Start};
+use pelton::source::{Commit, CommitMode, RecordQueue, Source, SourceError, SourceEvent, Start};
 
 /// What the test sees and steers of a [`MemorySource`].
 #[derive(Default)]
@@ -17,6 +17,8 @@ pub(crate) struct Log {
     pub(crate) read: Vec<i64>,
     /// The last committed offset per partition.
     pub(crate) committed: Vec<i64>,
+    /// The metadata of that, per partition.
+    pub(crate) metadata: Vec<String>,
     /// Every commit in order.
     pub(crate) commits: Vec<(i32, i64, CommitMode)>,
     /// What `serve` is to say next.
@@ -27,6 +29,8 @@ pub(crate) struct Log {
     pub(crate) refuse_commits: usize,
     /// Whether the next synchronous ones are.
     pub(crate) refuse_last_commits: usize,
+    /// The longest metadata that is taken; 0 for Kafka's default.
+    pub(crate) metadata_bytes_max: usize,
     pub(crate) closed: bool,
     /// Offsets without records that follow once every record has been read, told of later.
     pub(crate) gap: i64,
@@ -41,6 +45,7 @@ pub(crate) fn log(partitions: usize, records: i64) -> Shared {
         end: vec![records; partitions],
         read: vec![0; partitions],
         committed: vec![0; partitions],
+        metadata: vec![String::new(); partitions],
         events: VecDeque::from([SourceEvent::Assigned(all)]),
         ..Log::default()
     }))
@@ -95,7 +100,8 @@ impl Source for MemorySource {
             let index = usize::try_from(partition.0).expect("positive");
             let start = log.committed[index];
             log.read[index] = start;
-            starts.push(Start { partition, offset: Offset(start), committed: Some(Offset(start)) });
+            let metadata = log.metadata[index].clone();
+            starts.push(Start { partition, offset: Offset(start), committed: Some(Offset(start)), metadata });
             self.queues[poller].partitions.push(partition);
         }
         Ok(())
@@ -109,30 +115,40 @@ impl Source for MemorySource {
         Ok(())
     }
 
-    fn commit(&mut self, offsets: &[(Partition, Offset)], mode: CommitMode) -> Result<(), SourceError> {
+    fn commit(&mut self, commits: &[Commit], mode: CommitMode) -> Result<(), SourceError> {
         let mut log = self.log.lock().expect("log");
         let refusals = match mode {
             CommitMode::Async => &mut log.refuse_commits,
             CommitMode::Sync => &mut log.refuse_last_commits,
         };
-        let refused = *refusals > 0;
-        let error = SourceError::Commit { reason: "scripted".into() };
+        let mut error = SourceError::Commit { reason: "scripted".into() };
+        let mut refused = *refusals > 0;
+        *refusals = refusals.saturating_sub(1);
+        let longest = commits.iter().map(|commit| commit.metadata.len()).max();
+        if log.metadata_bytes_max > 0 && longest > Some(log.metadata_bytes_max) {
+            (refused, error) = (true, SourceError::MetadataTooLong { reason: "scripted".into() });
+        }
         if refused {
-            *refusals -= 1;
             if mode == CommitMode::Sync {
                 return Err(error);
             }
         } else {
-            for &(Partition(partition), Offset(offset)) in offsets {
+            for Commit { partition: Partition(partition), offset: Offset(offset), metadata } in
+                commits.iter().cloned()
+            {
                 let index = usize::try_from(partition).expect("positive");
-                assert!(offset > log.committed[index], "a commit that moves nothing, or backwards");
+                assert!(metadata.len() <= 4_096, "longer than a broker takes");
+                let moves = offset > log.committed[index];
+                let says_more = offset == log.committed[index] && metadata != log.metadata[index];
+                assert!(moves || says_more, "a commit that moves nothing, or backwards");
                 log.committed[index] = offset;
+                log.metadata[index] = metadata;
                 log.commits.push((partition, offset, mode));
             }
         }
         if mode == CommitMode::Async {
-            self.acknowledgements
-                .push(SourceEvent::Committed { offsets: offsets.to_vec(), error: refused.then_some(error) });
+            let offsets = commits.iter().map(|commit| (commit.partition, commit.offset)).collect();
+            self.acknowledgements.push(SourceEvent::Committed { offsets, error: refused.then_some(error) });
         }
         Ok(())
     }

@@ -90,6 +90,25 @@ fn records_reported_too_often_are_given_up_without_a_function_error() {
 }
 
 #[test]
+fn a_response_that_was_not_kept_makes_nothing_done() {
+    let mut batch = Batch::new(REPORTING, 3);
+    let outcome = Outcome::Success { response_bytes: 57, response: Bytes::new() };
+    assert_eq!(batch.attempt(&outcome).0, Verdict::BadResponse(ResponseError::NotKept));
+    assert!(batch.done.is_empty());
+}
+
+#[test]
+fn an_event_that_is_refused_as_too_large_is_split_and_uses_up_no_retry() {
+    let mut batch = Batch::new(retries(0), 2);
+    let too_large = Outcome::Refused { status: 413, code: None, message: None };
+    assert!(matches!(batch.attempt(&too_large), (Verdict::NotReached, Step::Split { .. })));
+    assert!(matches!(batch.attempt(&too_large), (Verdict::NotReached, Step::Retry { .. })));
+    batch.attempt(&success());
+    batch.attempt(&success());
+    assert_eq!(batch.invoked, [vec![0, 1], vec![0], vec![0], vec![1]]);
+}
+
+#[test]
 fn a_response_is_ignored_unless_it_was_asked_for() {
     let mut batch = Batch::new(FOR_EVER, 3);
     assert_eq!(batch.attempt(&reported(&[1])), (Verdict::Delivered, Step::Done));

@@ -152,7 +152,11 @@ mod tests {
             let number = f64::from_bits(bits);
             prop_assume!(number.is_finite());
             prop_assert_eq!(comparable(&format!("{number:e}")), Some(number));
-            prop_assert_eq!(comparable(&serde_json::to_string(&number).unwrap()), Some(number));
+            // Where two shortest decimals are as near, printers differ in their choice; the other
+            // one equals itself only.
+            let other = serde_json::to_string(&number).unwrap();
+            prop_assert!(comparable(&other).is_none_or(|found| found == number), "{other}");
+            prop_assert!(Number::new(&other).equals(&other));
         }
 
         #[test]

@@ -1,6 +1,7 @@
 //! The engine's own settings.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::Check;
 use crate::mapping::limits::{self, BATCH_SIZE, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN, POLLERS, THREADS};
@@ -8,7 +9,7 @@ use crate::mapping::memory::Demand;
 use crate::mapping::problem::Problem;
 use crate::mapping::properties::check_overrides;
 use crate::mapping::settings::EngineSettings;
-use crate::mapping::value::{Size, Text};
+use crate::mapping::value::{Size, Span, Text};
 use crate::mapping::{EngineOptions, GroupProtocol, LogFormat, MemoryDivision, Oversized, Property, Signing};
 
 impl Check<'_> {
@@ -31,6 +32,7 @@ impl Check<'_> {
         let payload = PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX;
         let payload =
             self.size("engine.payload_bytes_max", given.payload_bytes_max, PAYLOAD_BYTES_MAX, &payload);
+        let (retry_backoff, retry_backoff_max) = self.backoff(given);
         EngineOptions {
             threads,
             invocation_threads: self.whole(
@@ -58,6 +60,7 @@ impl Check<'_> {
                 limits::COMMIT_INTERVAL_DEFAULT,
                 &limits::COMMIT_INTERVAL,
             ),
+            commit_metadata: given.commit_metadata.is_none_or(|on| on.0),
             payload_bytes_max: u32::try_from(payload).unwrap_or(0),
             oversized: self.word("engine.oversized", given.oversized.as_ref(), Oversized::Skip),
             function_timeout: self.span(
@@ -72,6 +75,8 @@ impl Check<'_> {
                 limits::CONNECT_TIMEOUT_DEFAULT,
                 &limits::CONNECT_TIMEOUT,
             ),
+            retry_backoff,
+            retry_backoff_max,
             signing: self.word("engine.signing", given.signing.as_ref(), Signing::Auto),
             group_protocol: self.word(
                 "engine.group_protocol",
@@ -87,6 +92,20 @@ impl Check<'_> {
             log_format: self.word("engine.log_format", given.log_format.as_ref(), LogFormat::Human),
             log_level: given.log_level.as_ref().map(|text| text.0.clone()),
         }
+    }
+
+    /// The longest first wait and the longest wait of all.
+    fn backoff(&mut self, given: &EngineSettings) -> (Duration, Duration) {
+        const PATH: &str = "engine.retry_backoff_max";
+        let first = limits::RETRY_BACKOFF_DEFAULT;
+        let first = self.span("engine.retry_backoff", given.retry_backoff, first, &limits::RETRY_BACKOFF);
+        let range = *limits::RETRY_BACKOFF.start()..=limits::RETRY_BACKOFF_MAX_LIMIT;
+        let last = self.span(PATH, given.retry_backoff_max, limits::RETRY_BACKOFF_MAX_DEFAULT, &range);
+        if range.contains(&last) && limits::RETRY_BACKOFF.contains(&first) && last < first {
+            let found = format!("{}, below engine.retry_backoff ({})", Span(last), Span(first));
+            self.wrong(PATH, &found, "raise it, or lower engine.retry_backoff");
+        }
+        (first, last)
     }
 
     fn metrics_address(&mut self, given: Option<&Text>) -> Option<SocketAddr> {

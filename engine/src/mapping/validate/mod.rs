@@ -18,6 +18,7 @@ use super::{
 use crate::ids::Topic;
 
 mod engine;
+mod failures;
 mod filters;
 
 impl Settings {
@@ -123,6 +124,10 @@ impl Check<'_> {
             &BATCHING_WINDOW,
         );
         let filter_criteria = self.filter_criteria(given, engine);
+        let destination = self.destination(given, topic.as_ref());
+        let maximum_retry_attempts = self.retry_attempts(given, destination.is_some());
+        let maximum_record_age = self.record_age(given);
+        let report_batch_item_failures = self.report_batch_item_failures(given);
         let region = self.region(given, function.as_ref());
         let function_endpoint = self.function_endpoint(given, function.is_some(), region.as_deref());
         let access_entries = given.source_access.clone().map(|entries| entries.0).unwrap_or_default();
@@ -140,6 +145,11 @@ impl Check<'_> {
             batch_size,
             maximum_batching_window,
             filter_criteria,
+            maximum_retry_attempts,
+            maximum_record_age,
+            bisect_batch_on_function_error: given.bisect_batch_on_function_error.is_some_and(|on| on.0),
+            report_batch_item_failures,
+            destination,
             function: function?,
             function_endpoint: function_endpoint?,
             region,

@@ -5,6 +5,7 @@ mod consume;
 mod crash;
 mod groundwork;
 mod hostile;
+mod metadata;
 mod outage;
 mod position;
 mod rebalance;
