@@ -152,6 +152,7 @@ impl Simulation {
         tally.time(universe.now.since(Nanos::ZERO));
         tally.deliveries = universe.checker.deliveries;
         tally.duplicates(&universe.checker.duplicates);
+        tally.resumed = universe.checker.resumed;
         tally.kept = universe.checker.count(Fate::Kept);
         tally.dropped = universe.checker.count(Fate::Dropped);
         Ok(tally)
@@ -288,7 +289,7 @@ fn unfinished(universe: &mut Universe, turns: u64) -> Violation {
     for partition in 0..universe.logs.len() {
         let log = &universe.logs[partition];
         let undone = universe.checker.first_undone(log, partition);
-        let committed = universe.committed[partition];
+        let committed = universe.committed_offset(partition);
         detail.push_str(&format!(
             "; [{partition}] committed {committed:?}, first undone {undone}, end {}",
             log.end

@@ -67,8 +67,8 @@ fn write(out: &mut String, result: &SimulateResult) -> fmt::Result {
     )?;
     writeln!(
         out,
-        "{} records written, delivered {} times; {} at the destination, {} dropped",
-        tally.records, tally.deliveries, tally.kept, tally.dropped,
+        "{} records written, delivered {} times; {} at the destination, {} dropped, {} not again by metadata",
+        tally.records, tally.deliveries, tally.kept, tally.dropped, tally.resumed,
     )?;
     for (name, counts) in [
         ("invocations", &tally.invocations),

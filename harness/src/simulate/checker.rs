@@ -84,6 +84,10 @@ impl Why {
     }
 }
 
+/// With so much metadata there is room for all that a simulated member can have finished beyond a
+/// commit.
+const METADATA_BYTES: usize = 4_096;
+
 /// What must never happen, and did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -129,14 +133,23 @@ pub(super) struct Lease {
     pub(super) undone: Vec<Undone>,
     /// Done, and not known to be committed.
     pub(super) done: BTreeSet<usize>,
-    /// Given up without ever having been delivered.
-    pub(super) given_up: BTreeSet<usize>,
+    /// Done without having been delivered by this lease: given up, or finished before it began.
+    pub(super) passed: BTreeSet<usize>,
+    /// To be given up, until the destination has it.
+    pub(super) condemned: BTreeSet<usize>,
     /// The invocation or failure under way that carries it.
     pub(super) carried_by: Option<u64>,
     /// Taken away, and the member does not know.
     pub(super) lost: bool,
     /// A commit for it was refused, or its answer is not known.
     pub(super) commit_failed: bool,
+}
+
+impl Lease {
+    /// Whether the record was handed over and is not done.
+    pub(super) fn is_undone(&self, place: usize) -> bool {
+        self.undone.binary_search_by_key(&place, |undone| undone.place).is_ok()
+    }
 }
 
 /// How a lease ended.
@@ -171,6 +184,8 @@ pub struct Checker {
     pub duplicates: [u64; Why::ALL.len()],
     /// Records delivered, each delivery counted.
     pub deliveries: u64,
+    /// Records that were not delivered again because a commit's metadata said so.
+    pub resumed: u64,
     /// Sizes of records that are near the limit, by what they are made of.
     pub(super) outsized: BTreeMap<(usize, i64), bool>,
 }
@@ -187,6 +202,7 @@ impl Checker {
             violation: None,
             duplicates: [0; Why::ALL.len()],
             deliveries: 0,
+            resumed: 0,
             outsized: BTreeMap::new(),
         }
     }
@@ -244,7 +260,14 @@ impl Checker {
     }
 
     /// A member was given `partition`, and reads it from `start`.
-    pub(crate) fn on_assigned(&mut self, log: &Log, member: usize, partition: usize, start: i64) {
+    pub(crate) fn on_assigned(
+        &mut self,
+        log: &Log,
+        member: usize,
+        partition: usize,
+        start: i64,
+        committed: Option<i64>,
+    ) {
         if self.leases.contains_key(&(member, partition)) {
             return self.fail("a partition is given once", format!("{partition} to member {member} twice"));
         }
@@ -255,6 +278,16 @@ impl Checker {
                 format!("[{partition}] begins at {start}, but {undone} is not done"),
             );
         }
+        if committed != Some(start) {
+            // What lies before was deleted, and the metadata of a commit says nothing about any
+            // other offset: what was finished beyond is not known.
+            let first = log.place(start);
+            for known in
+                self.ledgers[partition].known[first..].iter_mut().filter(|known| known.fate.is_some())
+            {
+                known.why.get_or_insert(Why::Behind);
+            }
+        }
         self.leases_made += 1;
         let lease = Lease {
             number: self.leases_made,
@@ -262,7 +295,8 @@ impl Checker {
             cursor: log.place(start),
             undone: Vec::new(),
             done: BTreeSet::new(),
-            given_up: BTreeSet::new(),
+            passed: BTreeSet::new(),
+            condemned: BTreeSet::new(),
             carried_by: None,
             lost: false,
             commit_failed: false,
@@ -296,14 +330,16 @@ impl Checker {
                 End::Released => Why::Undone,
             });
         }
+        let remembered = self.scenario.commit_metadata && self.scenario.metadata_bytes_max >= METADATA_BYTES;
         // A record that was passed over for its age stands in the way like one that is undone.
         let stuck = lease.undone.first().map_or(lease.cursor, |undone| undone.place);
         for &place in lease.done.iter().filter(|place| log.records[**place].offset >= committed) {
             known[place].why = match end {
                 End::Crash => Some(Why::Crash),
                 End::Lost => Some(Why::Lost),
-                End::Released if place > stuck => Some(Why::Behind),
                 End::Released if lease.commit_failed => Some(Why::Commit),
+                // Unless the commit's metadata says so.
+                End::Released if place > stuck && !remembered => Some(Why::Behind),
                 // Done, committable, and not committed though nothing stood in the way: another
                 // delivery of it has no excuse.
                 End::Released => known[place].why,
@@ -322,7 +358,7 @@ impl Checker {
         };
         let (start, cursor) = (lease.start, lease.cursor);
         let undone = lease.undone.first().map(|undone| log.records[undone.place].offset);
-        let given_up = lease.given_up.clone();
+        let passed = lease.passed.clone();
         if let Some(undone) = undone.filter(|undone| offset > *undone) {
             self.fail(RULE, format!("[{partition}]@{offset} by member {member}, but {undone} is not done"));
         }
@@ -336,7 +372,7 @@ impl Checker {
             );
         }
         for place in cursor..log.place(offset) {
-            if !given_up.contains(&place) && !self.is_exempt(log, partition, place) {
+            if !passed.contains(&place) && !self.is_exempt(log, partition, place) {
                 let passed = log.records[place].offset;
                 return self.fail(
                     RULE,
@@ -368,9 +404,14 @@ impl Checker {
             if !overtaken {
                 self.fail("commits go forward", format!("[{partition}] went from {before} back to {offset}"));
             }
-            let (first, last) = (log.place(offset), log.place(before));
-            for known in &mut self.ledgers[partition].known[first..last] {
-                known.why = Some(Why::Overtaken);
+        }
+        if overtaken {
+            // It says less of what was finished beyond it, too.
+            let first = log.place(offset);
+            for known in
+                self.ledgers[partition].known[first..].iter_mut().filter(|known| known.fate.is_some())
+            {
+                known.why.get_or_insert(Why::Overtaken);
             }
         }
         for lease in self.leases.iter_mut().filter(|((_, of), _)| *of == partition).map(|(_, lease)| lease) {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use pelton::ids::{Offset, Partition};
-use pelton::source::{CommitMode, SourceError, SourceEvent};
+use pelton::ids::Offset;
+use pelton::source::{Commit, CommitMode, SourceError, SourceEvent};
 
 use super::log::number;
-use super::universe::{Event, Universe, note};
+use super::universe::{Committed, Event, Universe, note};
 
 /// A commit that has left its member.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct Sent {
     generation: u32,
     /// The order in which commits were sent.
     number: u64,
-    offsets: Vec<(usize, i64)>,
+    commits: Vec<(usize, Committed)>,
     /// How the member hears of it; `None` if it waits for the answer itself.
     answer: Option<Answer>,
 }
@@ -79,18 +79,18 @@ impl Universe {
     pub(crate) fn commit(
         &mut self,
         member: usize,
-        offsets: &[(Partition, Offset)],
+        commits: &[Commit],
         mode: CommitMode,
     ) -> Result<(), SourceError> {
         let mut own = Vec::new();
-        for &(partition, offset) in offsets {
-            let at = usize::try_from(partition.0).unwrap_or(usize::MAX);
-            let offset = self.tampered(at, offset.0);
+        for commit in commits {
+            let at = usize::try_from(commit.partition.0).unwrap_or(usize::MAX);
+            let offset = self.tampered(at, commit.offset.0);
             self.checker.on_commit(&self.logs[at], member, at, offset);
             self.checker.on_commit_failed(member, at);
             // As the client does: what it knows to be lost is not sent.
             if self.members[member].owned.contains(&at) {
-                own.push((at, offset));
+                own.push((at, Committed { offset, metadata: commit.metadata.clone() }));
             }
         }
         note!(self, "member {member} commits {own:?} ({mode:?})");
@@ -105,10 +105,21 @@ impl Universe {
             member,
             generation: self.members[member].generation,
             number: self.number(),
-            offsets: own,
+            commits: own,
             answer: None,
         };
-        if way == Way::NotSent {
+        let bytes_max = self.scenario.metadata_bytes_max;
+        if sent.commits.iter().any(|(_, commit)| commit.metadata.len() > bytes_max) {
+            self.tally.fault("metadata_too_long");
+            let error = SourceError::MetadataTooLong { reason: format!("simulated: above {bytes_max} B") };
+            if mode == CommitMode::Async {
+                let after = self.random.ms(0, 5);
+                self.say(member, after, SourceEvent::Committed { offsets: Vec::new(), error: Some(error) });
+                return Ok(());
+            }
+            return Err(error);
+        }
+        if way == Way::NotSent || self.members[member].broken {
             return Err(refusal("simulated: not sent"));
         }
         match mode {
@@ -163,11 +174,12 @@ impl Universe {
             self.tally.fault("commit_during_rebalance");
             return Err(refusal("simulated: rebalance in progress"));
         }
-        for &(partition, offset) in &sent.offsets {
-            let before = self.committed[partition].unwrap_or(0);
+        for (partition, commit) in &sent.commits {
+            let (partition, offset) = (*partition, commit.offset);
+            let before = self.committed_offset(partition).unwrap_or(0);
             let overtaken = sent.number < self.granted[partition];
             self.granted[partition] = self.granted[partition].max(sent.number);
-            self.committed[partition] = Some(offset);
+            self.committed[partition] = Some(commit.clone());
             self.checker.on_committed(&self.logs[partition], partition, before, offset, overtaken);
             self.checker.on_commit_granted(sent.member, partition);
         }
@@ -177,10 +189,10 @@ impl Universe {
     /// A commit has reached the coordinator.
     pub(crate) fn on_commit_arrived(&mut self, sent: Sent) {
         let verdict = self.decide(&sent);
-        note!(self, "commit of member {} {:?}: {verdict:?}", sent.member, sent.offsets);
+        note!(self, "commit of member {} {:?}: {verdict:?}", sent.member, sent.commits);
         let (member, Some(answer)) = (sent.member, sent.answer) else { return };
         let error = if answer.lost { Some(refusal("simulated: no answer in time")) } else { verdict.err() };
-        let offsets = sent.offsets.iter().map(|&(at, offset)| (number(at), Offset(offset))).collect();
+        let offsets = sent.commits.iter().map(|(at, commit)| (number(*at), Offset(commit.offset))).collect();
         if self.members[member].alive {
             self.say(member, answer.after, SourceEvent::Committed { offsets, error });
         }

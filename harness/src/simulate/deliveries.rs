@@ -145,7 +145,7 @@ impl Checker {
             if self.scenario.filter && !log.records[place].is_kept() {
                 self.fail("what is filtered out is not delivered", format!("[{partition}]@{offset}"));
             }
-            if lease.given_up.contains(&place) {
+            if lease.passed.contains(&place) {
                 self.fail("what is given up is not delivered", format!("[{partition}]@{offset}"));
             }
             if place < lease.cursor {
@@ -153,7 +153,7 @@ impl Checker {
                 continue;
             }
             for passed in lease.cursor..place {
-                if !lease.given_up.contains(&passed) && !self.is_exempt(log, partition, passed) {
+                if !lease.passed.contains(&passed) && !self.is_exempt(log, partition, passed) {
                     let passed = log.records[passed].offset;
                     self.fail(
                         "nothing is lost",
@@ -305,7 +305,7 @@ impl Checker {
                 .fail(RULE, format!("[{partition}]@{offset} by member {member}, which does not have it"));
         };
         let undone = lease.undone.binary_search_by_key(&place, |undone| undone.place).ok();
-        if undone.is_none() && (place < lease.cursor || lease.given_up.contains(&place)) {
+        if undone.is_none() && (place < lease.cursor || lease.passed.contains(&place)) {
             return self.fail(RULE, format!("[{partition}]@{offset} was done already"));
         }
         let tries = undone.map_or(0, |at| lease.undone[at].tries);
@@ -315,12 +315,19 @@ impl Checker {
         let old =
             rules.record_age_max.is_some_and(|most| i128::from(age_ms) > most.as_millis().cast_signed());
         let large = self.is_outsized(log, partition, place);
-        let justified = match condition {
-            Some(Condition::RetryAttemptsExhausted) => exhausted,
-            Some(Condition::RecordAgeExceeded) => old,
-            Some(Condition::MaximumPayloadSizeExceeded) => large,
-            None => exhausted || old,
-        };
+        // Once that is decided it stays so, though the clock may jump back.
+        let condemned =
+            self.leases.get(&(member, partition)).is_some_and(|lease| lease.condemned.contains(&place));
+        let justified = condemned
+            || match condition {
+                Some(Condition::RetryAttemptsExhausted) => exhausted,
+                Some(Condition::RecordAgeExceeded) => old,
+                Some(Condition::MaximumPayloadSizeExceeded) => large,
+                None => exhausted || old,
+            };
+        if let Some(lease) = self.leases.get_mut(&(member, partition)) {
+            lease.condemned.insert(place);
+        }
         if !justified {
             self.fail(
                 RULE,
@@ -355,7 +362,7 @@ impl Checker {
             lease.undone.remove(at);
             lease.done.insert(place);
         } else if place >= lease.cursor {
-            lease.given_up.insert(place);
+            lease.passed.insert(place);
         }
     }
 
@@ -372,8 +379,11 @@ impl Checker {
         let (first, last) = (log.place(offsets.0), log.place(offsets.1 + 1));
         for place in first..last {
             let offset = log.records[place].offset;
-            // What lies between them was never in the batch: it is nobody's.
-            if self.is_exempt(log, partition, place) {
+            // What lies between records of a batch and was never in it is meant by nobody.
+            let lease = self.leases.get(&(member, partition));
+            let at_hand = lease.is_some_and(|lease| lease.is_undone(place));
+            let known = lease.is_some_and(|lease| lease.passed.contains(&place) || place < lease.cursor);
+            if !at_hand && (known || self.is_exempt(log, partition, place)) {
                 continue;
             }
             if !kept {
@@ -386,6 +396,33 @@ impl Checker {
                         "[{partition}]@{offset} is said to be at the destination, which has not taken it"
                     ),
                 );
+            }
+        }
+    }
+
+    /// The engine says that what exists of `first..=last` was finished before it read the partition.
+    pub(crate) fn on_said_resumed(
+        &mut self,
+        log: &Log,
+        member: usize,
+        partition: usize,
+        offsets: (i64, i64),
+    ) {
+        let (first, last) = (log.place(offsets.0), log.place(offsets.1 + 1));
+        for place in first..last {
+            if self.is_exempt(log, partition, place) {
+                continue;
+            }
+            let offset = log.records[place].offset;
+            if self.ledgers[partition].known[place].fate.is_none() {
+                self.fail(
+                    "nothing is lost",
+                    format!("[{partition}]@{offset} is said to be finished, and is not"),
+                );
+            }
+            self.resumed += 1;
+            if let Some(lease) = self.leases.get_mut(&(member, partition)) {
+                lease.passed.insert(place);
             }
         }
     }

@@ -90,6 +90,7 @@ impl Universe {
                 }
             }
             "fatal_error" => {
+                self.members[member].broken = true;
                 let error = SourceError::Client { action: "reading", reason: "simulated".to_owned() };
                 self.say(member, std::time::Duration::ZERO, SourceEvent::Fatal(error));
             }

@@ -224,13 +224,24 @@ impl Universe {
                 }
             }
         }
+        // It joins again once it has let go of everything, and not before.
+        self.members[index].joins_again = true;
         if lost.is_empty() {
-            let after = self.random.ms(1, 500);
-            return self.plan(after, Event::Join(index));
+            return self.join_when_empty(index);
         }
         let lost: Vec<usize> = lost.into_iter().collect();
         note!(self, "member {index} hears that {lost:?} are lost");
         self.change(index, Change::Revoked(lost, true));
+    }
+
+    /// A member that was put out joins again once nothing is left to be answered.
+    pub(crate) fn join_when_empty(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        if member.joins_again && member.changes.is_empty() {
+            member.joins_again = false;
+            let after = self.random.ms(1, 500);
+            self.plan(after, Event::Join(index));
+        }
     }
 
     /// A member joins, for the first time or again.

@@ -71,6 +71,10 @@ pub struct Scenario {
     pub rules: FailureRules,
     /// How often offsets are committed.
     pub commit_interval: Duration,
+    /// Whether commits carry what is finished beyond them.
+    pub commit_metadata: bool,
+    /// The most metadata that the broker takes, in bytes.
+    pub metadata_bytes_max: usize,
     /// How long a release waits for what is in flight.
     pub drain_deadline: Duration,
     /// What goes wrong, until it is calm.
@@ -143,6 +147,8 @@ impl Scenario {
                 report_item_failures: random.chance(400),
             },
             commit_interval: Duration::from_millis(random.pick(&[0, 0, 5, 100, 1_000])),
+            commit_metadata: random.chance(700),
+            metadata_bytes_max: random.pick(&[4_096, 4_096, 40]),
             drain_deadline: Duration::from_millis(random.pick(&[0, 200, 1_000, 5_000])),
             faults: Faults::draw(random),
         }
@@ -167,6 +173,7 @@ impl Scenario {
             destination: self.destination.then(|| NEVER_CALLED.clone()),
             oversized: Oversized::Skip,
             commit_interval: self.commit_interval,
+            commit_metadata: self.commit_metadata,
             drain_deadline: self.drain_deadline,
             invocation_threads: 1,
         }
@@ -211,7 +218,7 @@ impl fmt::Display for Scenario {
         )?;
         writeln!(
             f,
-            "{} members ({} at first) of up to {} pollers, {}, session {:?}, drain {:?}, commits every {:?}",
+            "{} members ({} at first) of up to {} pollers, {}, session {:?}, drain {:?}, commits every {:?}, metadata {}",
             self.members_max,
             self.members_at_first,
             self.pollers_max,
@@ -219,6 +226,7 @@ impl fmt::Display for Scenario {
             self.session_timeout,
             self.drain_deadline,
             self.commit_interval,
+            if self.commit_metadata { self.metadata_bytes_max } else { 0 },
         )?;
         writeln!(
             f,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pelton::ids::{Offset, Partition};
 use pelton::record::RecordRef;
-use pelton::source::{CommitMode, RecordQueue, Source, SourceError, SourceEvent, Start};
+use pelton::source::{Commit, CommitMode, RecordQueue, Source, SourceError, SourceEvent, Start};
 
 use super::checker::End;
 use super::log::number;
@@ -98,23 +98,30 @@ impl Universe {
         if !member.changes.is_empty() {
             self.wake(index, self.now);
         }
+        self.join_when_empty(index);
         change
     }
 
     fn start(&mut self, index: usize, partition: usize) -> Start {
-        let committed = self.committed[partition];
+        let committed = self.committed_offset(partition);
+        let metadata = self.committed[partition].as_ref().map(|one| one.metadata.clone()).unwrap_or_default();
         let mut offset = self.committed_or_first(partition);
         if offset > self.logs[partition].first && committed.is_some() && self.breaks(Tamper::ReadAgain) {
             offset -= 1;
         }
         note!(self, "member {index} reads [{partition}] from {offset}");
-        self.checker.on_assigned(&self.logs[partition], index, partition, offset);
+        self.checker.on_assigned(&self.logs[partition], index, partition, offset, committed);
         if self.group.owner[partition] != Some(index) {
             // Given away meanwhile, and its client does not know yet.
             self.checker.on_lost(&self.logs[partition], index, partition, offset);
         }
         self.members[index].owned.insert(partition);
-        Start { partition: number(partition), offset: Offset(offset), committed: committed.map(Offset) }
+        Start {
+            partition: number(partition),
+            offset: Offset(offset),
+            committed: committed.map(Offset),
+            metadata,
+        }
     }
 }
 
@@ -178,17 +185,14 @@ impl Source for SimSource {
                 queue.positions.retain(|position| position.partition != partition);
             }
         }
-        if lost {
-            let after = universe.random.ms(1, 500);
-            universe.plan(after, super::universe::Event::Join(self.member));
-        } else {
+        if !lost {
             universe.on_released(self.member, &places);
         }
         Ok(())
     }
 
-    fn commit(&mut self, offsets: &[(Partition, Offset)], mode: CommitMode) -> Result<(), SourceError> {
-        lock(&self.universe).commit(self.member, offsets, mode)
+    fn commit(&mut self, commits: &[Commit], mode: CommitMode) -> Result<(), SourceError> {
+        lock(&self.universe).commit(self.member, commits, mode)
     }
 
     fn close(self, _deadline: Duration) {

@@ -28,6 +28,8 @@ pub struct Tally {
     pub kept: u64,
     /// Records that were given up without a destination.
     pub dropped: u64,
+    /// Records that were not delivered again because a commit's metadata said so.
+    pub resumed: u64,
     /// Batches by what closed them.
     pub batches: BTreeMap<&'static str, u64>,
 }
@@ -64,6 +66,7 @@ impl Tally {
         self.deliveries += other.deliveries;
         self.kept += other.kept;
         self.dropped += other.dropped;
+        self.resumed += other.resumed;
         for (into, from) in [
             (&mut self.invocations, &other.invocations),
             (&mut self.faults, &other.faults),

@@ -23,6 +23,9 @@ use super::trace::Trace;
 /// The wall clock at the beginning: any moment will do.
 const WALL_MS: i64 = 1_790_000_000_000;
 
+/// The least that passes between two turns of a member.
+const TURN: Duration = Duration::from_micros(1);
+
 /// What the simulated sources and worlds share with the driver. Never locked while the engine runs
 /// but by what it calls.
 pub(crate) type Shared = Arc<Mutex<Universe>>;
@@ -52,6 +55,10 @@ pub(crate) struct Member {
     pub(crate) changes: VecDeque<Change>,
     /// See `changes`.
     pub(crate) shown: bool,
+    /// Its client cannot go on: it commits nothing any more.
+    pub(crate) broken: bool,
+    /// It was put out of the group, and knows.
+    pub(crate) joins_again: bool,
     /// What it may commit, as its client knows.
     pub(crate) owned: BTreeSet<usize>,
     /// What its client has to say, and from when on.
@@ -73,6 +80,15 @@ pub(crate) enum Order {
     Stop(usize),
     /// Start another.
     Start,
+}
+
+/// What the group has for a partition.
+#[derive(Clone, Debug)]
+pub(crate) struct Committed {
+    /// The first offset that is not done.
+    pub(crate) offset: i64,
+    /// What was committed beside it.
+    pub(crate) metadata: String,
 }
 
 /// Something that is to happen.
@@ -149,7 +165,7 @@ pub(crate) struct Universe {
     /// Records still to be written.
     pub(crate) unwritten: u64,
     /// What the group has committed.
-    pub(crate) committed: Vec<Option<i64>>,
+    pub(crate) committed: Vec<Option<Committed>>,
     /// Per partition the newest commit that was granted.
     pub(crate) granted: Vec<u64>,
     /// The group.
@@ -255,6 +271,8 @@ impl Universe {
 
     /// The member is to have a turn at `at`, or before.
     pub(crate) fn wake(&mut self, member: usize, at: Nanos) {
+        // A turn takes time, so that what goes round in circles gets somewhere.
+        let at = at.max(self.now + TURN);
         let member = &mut self.members[member];
         member.wake_at = member.wake_at.min(at.max(member.stalled_until));
     }
@@ -334,6 +352,9 @@ impl Universe {
         gone.news.clear();
         gone.changes.clear();
         for partition in 0..self.logs.len() {
+            if self.members[member].broken {
+                self.checker.on_commit_failed(member, partition);
+            }
             let committed = self.committed_or_first(partition);
             self.checker.on_ended(&self.logs[partition], member, partition, committed, end);
         }
@@ -361,10 +382,15 @@ impl Universe {
         }
     }
 
+    /// The group's offset of `partition`.
+    pub(crate) fn committed_offset(&self, partition: usize) -> Option<i64> {
+        self.committed[partition].as_ref().map(|committed| committed.offset)
+    }
+
     /// What a reader of `partition` would begin with.
     #[must_use]
     pub(crate) fn committed_or_first(&self, partition: usize) -> i64 {
-        self.committed[partition].unwrap_or(0).max(self.logs[partition].first)
+        self.committed_offset(partition).unwrap_or(0).max(self.logs[partition].first)
     }
 
     /// Whether everything was written, everything is done, and all of that is committed.
@@ -375,7 +401,7 @@ impl Universe {
         (0..self.logs.len()).all(|partition| {
             let log = &self.logs[partition];
             let last = log.records.iter().rev().find(|record| !record.deleted);
-            let committed = self.committed[partition].unwrap_or(0).max(log.first);
+            let committed = self.committed_offset(partition).unwrap_or(0).max(log.first);
             last.is_none_or(|last| committed > last.offset) && self.checker.is_all_done(log, partition)
         })
     }

@@ -9,7 +9,7 @@ use pelton::ids::{Offset, Partition};
 use pelton::pipeline::{Answer, BatchTrace, Observer, World};
 use pelton::time::Nanos;
 
-use super::universe::{Shared, lock};
+use super::universe::{Shared, lock, note};
 
 /// The world of one member.
 #[derive(Debug)]
@@ -80,6 +80,14 @@ impl Observer for SimObserver {
         let wall_ms = universe.wall_ms();
         let log = &universe.logs[at];
         universe.checker.on_said_given_up(log, self.member, at, (first.0, last.0), kept, wall_ms);
+    }
+
+    fn on_resumed(&self, partition: Partition, first: Offset, last: Offset) {
+        let universe = &mut *lock(&self.universe);
+        let at = usize::try_from(partition.0).unwrap_or(usize::MAX);
+        note!(universe, "member {} does not deliver [{at}]@{first}..={last} again", self.member);
+        let log = &universe.logs[at];
+        universe.checker.on_said_resumed(log, self.member, at, (first.0, last.0));
     }
 
     fn on_committed(&self, _: Partition, _: Offset, _: Nanos) {}
