@@ -22,6 +22,7 @@ pub mod run;
 pub mod profile;
 
 pub mod stub;
+pub mod simulate;
 
 pub mod chaos;
 

@@ -157,8 +157,14 @@ impl Cadence {
 
     /// The asynchronous commit succeeded with `offsets`. The next may go out an interval after it
     /// did.
+    ///
+    /// What was sent and is not in `offsets` is not this member's any more, as its client knows before
+    /// its owner does: it is no longer tracked. Else it would be sent, and left out, over and over
+    /// until the owner is told, without any pause if the interval is zero.
     pub fn on_committed(&mut self, offsets: &[(Partition, Offset)]) {
         self.in_flight = None;
+        let answered = |partition| offsets.iter().any(|(answered, _)| *answered == partition);
+        self.tracked.retain(|tracked| tracked.sent.is_none() || answered(tracked.partition));
         for &(partition, offset) in offsets {
             if let Ok(at) = self.find(partition) {
                 let tracked = &mut self.tracked[at];
@@ -389,6 +395,20 @@ mod tests {
             assert_eq!(tick(&mut cadence, ms(3)), [(P0, Offset(offset))]);
             cadence.on_committed(&[(P0, Offset(offset))]);
         }
+    }
+
+    #[test]
+    fn what_an_answer_leaves_out_is_not_committed_again_until_it_is_assigned_again() {
+        let mut cadence = cadence(&[P0, P1]);
+        cadence.on_moved(P0, Offset(1), 0);
+        cadence.on_moved(P1, Offset(1), 0);
+        assert_eq!(tick(&mut cadence, ms(0)), [(P0, Offset(1)), (P1, Offset(1))]);
+        cadence.on_committed(&[(P1, Offset(1))]);
+        cadence.on_moved(P0, Offset(2), 0);
+        assert_eq!((cadence.deadline(), unfinished(&mut cadence)), (None, vec![]));
+        cadence.on_assigned(P0, Offset(1), Some(Offset(1)));
+        cadence.on_moved(P0, Offset(2), 0);
+        assert_eq!(tick(&mut cadence, ms(2_000)), [(P0, Offset(2))]);
     }
 
     #[test]

@@ -193,6 +193,12 @@ impl Pool {
         true
     }
 
+    /// What its buffers may cost together.
+    #[must_use]
+    pub const fn budget_bytes(&self) -> usize {
+        self.budget_bytes
+    }
+
     /// Bytes that the pool's buffers may have touched, wherever they are now. Never above the
     /// budget; the one record of [`acquire_outsized`](Self::acquire_outsized) is not counted.
     #[must_use]

@@ -368,6 +368,12 @@ impl<S: Source> ConsumerThread<S> {
         done
     }
 
+    /// The memory of its batches.
+    #[must_use]
+    pub const fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// Commits what is done and leaves the group. What is not done is delivered again, by whoever
     /// reads its partition next.
     pub fn finish(mut self) {

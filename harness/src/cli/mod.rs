@@ -10,6 +10,7 @@ pub mod overhead;
 pub mod profile;
 pub mod run;
 pub mod scenarios;
+pub mod simulate;
 pub mod stub;
 
 use std::path::Path;
@@ -18,7 +19,7 @@ use clap::{Parser, Subcommand};
 
 /// Everything worked.
 pub const OK: u8 = 0;
-/// The run ended, and its audit failed; or a capture that was inspected is not whole.
+/// The run ended, and its audit failed; a simulation violated what must hold; or a capture that was inspected is not whole.
 pub const AUDIT_FAILED: u8 = 1;
 /// The command line or a scenario makes no sense (clap's own code).
 pub const USAGE: u8 = 2;
@@ -53,11 +54,13 @@ pub enum Verb {
     Chaos(chaos::ChaosArguments),
     /// Serve a stand-in for a Lambda function over HTTP.
     Stub(stub::StubArguments),
+    /// Run the engine in virtual time, with everything that can go wrong, and check what must hold.
+    Simulate(simulate::SimulateArguments),
     /// List the scenarios that come with the harness.
     Scenarios,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 ok, 1 the audit failed or a capture is not whole, 2 wrong usage, 3 it could not be done.\n\
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 the audit or a simulation failed or a capture is not whole, 2 wrong usage, 3 it could not be done.\n\
                           RUST_LOG (such as pelton=debug) shows what the engine and its client say.";
 
 impl Arguments {
@@ -73,6 +76,7 @@ impl Arguments {
             Verb::Profile(arguments) => arguments.act(),
             Verb::Chaos(arguments) => arguments.act(),
             Verb::Stub(arguments) => arguments.act(),
+            Verb::Simulate(arguments) => arguments.act(),
             Verb::Scenarios => {
                 print!("{}", scenarios::list());
                 OK

@@ -10,3 +10,4 @@ pub mod page;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub mod profile;
 pub mod text;
+pub mod simulate;

@@ -1,0 +1,41 @@
+//! The engine broken on purpose, through its seams: each of these the checker must catch.
+
+use super::universe::Universe;
+
+/// What is broken. Each happens once, at the first occasion after the first few.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tamper {
+    /// A record is read from the log and never handed over.
+    LoseRecord,
+    /// The engine is told of a success, and the function answered with an error.
+    FalseSuccess,
+    /// A commit is moved forward by one.
+    CommitAhead,
+    /// The engine is told that the destination has what it refused.
+    FalseKeeping,
+    /// A partition is read from one record before its committed offset.
+    ReadAgain,
+    /// Two records change places.
+    Reorder,
+    /// A record's value is another.
+    OtherBytes,
+    /// An invocation is answered twice: the second answer claims records that are being sent.
+    NeverEnds,
+}
+
+impl Universe {
+    /// Whether to break this now. Only once.
+    pub(super) fn breaks(&mut self, tamper: Tamper) -> bool {
+        let now = self.tamper == Some(tamper);
+        if now {
+            self.tamper = None;
+        }
+        now
+    }
+
+    /// The offset that is committed instead of `offset`.
+    pub(super) fn tampered(&mut self, partition: usize, offset: i64) -> i64 {
+        let more = offset < self.logs[partition].end && self.breaks(Tamper::CommitAhead);
+        offset + i64::from(more)
+    }
+}
