@@ -400,10 +400,8 @@ impl Checker {
                 format!("[{partition}] is committed at {offset}, but {undone} is not done"),
             );
         }
-        if offset < before {
-            if !overtaken {
-                self.fail("commits go forward", format!("[{partition}] went from {before} back to {offset}"));
-            }
+        if offset < before && !overtaken {
+            self.fail("commits go forward", format!("[{partition}] went from {before} back to {offset}"));
         }
         if overtaken {
             // It says less of what was finished beyond it, too.

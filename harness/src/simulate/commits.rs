@@ -187,10 +187,10 @@ impl Universe {
     }
 
     /// A commit has reached the coordinator.
-    pub(crate) fn on_commit_arrived(&mut self, sent: Sent) {
-        let verdict = self.decide(&sent);
+    pub(crate) fn on_commit_arrived(&mut self, sent: &Sent) {
+        let verdict = self.decide(sent);
         note!(self, "commit of member {} {:?}: {verdict:?}", sent.member, sent.commits);
-        let (member, Some(answer)) = (sent.member, sent.answer) else { return };
+        let (member, Some(answer)) = (sent.member, sent.answer.as_ref()) else { return };
         let error = if answer.lost { Some(refusal("simulated: no answer in time")) } else { verdict.err() };
         let offsets = sent.commits.iter().map(|(at, commit)| (number(*at), Offset(commit.offset))).collect();
         if self.members[member].alive {

@@ -294,6 +294,9 @@ impl Universe {
         let ready = calls.iter().enumerate().filter(|(_, call)| call.at <= now);
         let (at, _) = ready.min_by_key(|(_, call)| (call.at, call.number))?;
         let Call { number, carried, what, mut answer, .. } = calls.remove(at);
+        if self.breaks(Tamper::LoseAnswer) {
+            return None;
+        }
         note!(self, "call {number} of member {member} is answered");
         match what {
             What::All(said) => {
@@ -305,7 +308,7 @@ impl Universe {
             What::Partial(reported) => {
                 self.checker.on_answered(member, number, &carried, |partition, place| {
                     if reported.contains(&(partition, place)) { Said::Reported } else { Said::Done }
-                })
+                });
             }
             What::GivenUp(taken) => self.checker.on_kept(member, number, &carried, taken),
         }

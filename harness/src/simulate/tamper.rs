@@ -2,7 +2,7 @@
 
 use super::universe::Universe;
 
-/// What is broken. Each happens once, at the first occasion after the first few.
+/// What is broken. Each happens once, at the first occasion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tamper {
     /// A record is read from the log and never handed over.
@@ -19,8 +19,22 @@ pub enum Tamper {
     Reorder,
     /// A record's value is another.
     OtherBytes,
-    /// An invocation is answered twice: the second answer claims records that are being sent.
-    NeverEnds,
+    /// An answer never comes.
+    LoseAnswer,
+}
+
+impl Tamper {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::LoseRecord,
+        Self::FalseSuccess,
+        Self::CommitAhead,
+        Self::FalseKeeping,
+        Self::ReadAgain,
+        Self::Reorder,
+        Self::OtherBytes,
+        Self::LoseAnswer,
+    ];
 }
 
 impl Universe {
@@ -29,6 +43,7 @@ impl Universe {
         let now = self.tamper == Some(tamper);
         if now {
             self.tamper = None;
+            self.tally.fault("tampered");
         }
         now
     }

@@ -298,7 +298,7 @@ impl Universe {
             Event::Write => self.write(),
             Event::Grow => self.grow(),
             Event::Group => self.coordinate(),
-            Event::Commit(sent) => self.on_commit_arrived(sent),
+            Event::Commit(sent) => self.on_commit_arrived(&sent),
             Event::Expire(member) => self.expire(member),
             Event::Notice(member) => self.notice(member),
             Event::Join(member) => self.join(member),
