@@ -278,7 +278,7 @@ impl Checker {
                 format!("[{partition}] begins at {start}, but {undone} is not done"),
             );
         }
-        if committed != Some(start) {
+        if committed.is_none_or(|committed| committed < start) {
             // What lies before was deleted, and the metadata of a commit says nothing about any
             // other offset: what was finished beyond is not known.
             let first = log.place(start);
