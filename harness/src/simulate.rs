@@ -2,7 +2,7 @@
 //!
 //! A run draws a [`Scenario`] from its seed: a topic, a group of a few members, a mapping, and how much
 //! goes wrong. Its members are the engine's own [`ConsumerThread`]s, the code that runs in production;
-//! around them stands a [`Universe`](universe::Universe) of our own: clocks, a cluster with a
+//! around them stands a universe (`universe`) of our own: clocks, a cluster with a
 //! group coordinator, a function, a destination. After each step the [`Checker`](checker::Checker)
 //! holds what went through the engine's seams against what must be true. Faults end at some moment, and from then on the
 //! run must come to its end: every record done, every offset committed.
