@@ -6,8 +6,10 @@
 //!
 //! A new target is a function, its line in [`TARGETS`], and at least one file of corpus.
 
+pub mod names;
 pub mod payload;
 pub mod random;
+pub mod settings;
 
 /// A function to fuzz.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +27,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "capture", check: pelton::source::replay::fuzz::capture },
     Target { name: "filter", check: pelton::filter::fuzz::pattern_and_value },
     Target { name: "metadata", check: pelton::commit::metadata::fuzz },
+    Target { name: "names", check: names::check },
     Target { name: "response", check: pelton::deliver::response::fuzz },
+    Target { name: "settings", check: settings::check },
 ];
 
 /// The environment variable that names the target under libFuzzer, whose `main` takes the arguments.
