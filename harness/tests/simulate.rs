@@ -41,6 +41,7 @@ fn every_invariant_holds_on_the_fixed_seeds_and_they_reach_every_fault() {
         ("commit_answer_late", &tally.faults),
         ("commit_slow", &tally.faults),
         ("commit_during_rebalance", &tally.faults),
+        ("metadata_too_long", &tally.faults),
         ("bytes_held", &tally.faults),
         ("success", &tally.invocations),
         ("partial", &tally.invocations),
@@ -92,7 +93,16 @@ fn what_is_broken_on_purpose_is_caught() {
         (Tamper::CommitAhead, &["a commit never passes an undone record"]),
         (Tamper::FalseKeeping, &["nothing is lost", "a commit never passes an undone record"]),
         (Tamper::ReadAgain, &["every duplicate is explained"]),
-        (Tamper::Reorder, &[]), // Where it shows depends on the batches.
+        (
+            // The engine stops, or takes it for a log that was cut back.
+            Tamper::Reorder,
+            &[
+                "the engine does not panic",
+                "order per partition",
+                "a commit never passes an undone record",
+                "nothing is lost",
+            ],
+        ),
         (Tamper::OtherBytes, &["events say what was produced", "what is filtered out is not delivered"]),
         (Tamper::LoseAnswer, &["everything ends once the faults end"]),
     ];
@@ -104,7 +114,7 @@ fn what_is_broken_on_purpose_is_caught() {
                 Ok(tally) => missed += tally.faults.get("tampered").copied().unwrap_or(0),
                 Err(found) => {
                     assert!(
-                        rules.is_empty() || rules.contains(&found.violation.rule),
+                        rules.contains(&found.violation.rule),
                         "{tamper:?}, seed {seed}: {}",
                         found.violation
                     );
@@ -113,6 +123,7 @@ fn what_is_broken_on_purpose_is_caught() {
             }
         }
         println!("{tamper:?}: caught {caught}, missed {missed}");
-        assert!(caught > 0, "{tamper:?}: caught {caught}, missed {missed}");
+        // A crash or a rebalance may undo the damage before it shows; most of the time none does.
+        assert!(caught > missed, "{tamper:?}: caught {caught}, missed {missed}");
     }
 }

@@ -233,6 +233,12 @@ impl Checker {
             || !self.scenario.destination && self.is_outsized(log, partition, place)
     }
 
+    /// What became of a record so far.
+    #[must_use]
+    pub(super) fn fate(&self, partition: usize, place: usize) -> Option<Fate> {
+        self.ledgers[partition].known[place].fate
+    }
+
     /// How many records came to `fate`.
     #[must_use]
     pub fn count(&self, fate: Fate) -> u64 {

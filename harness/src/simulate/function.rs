@@ -15,9 +15,6 @@ use super::scenario::TOPIC;
 use super::tamper::Tamper;
 use super::universe::{Event, Universe, note};
 
-/// One in so many events is held against what was produced, byte by byte.
-const IN_FULL_EVERY: u64 = 8;
-
 /// Something that a member has under way.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -106,7 +103,7 @@ impl Universe {
                 .fail("one invocation at a time", format!("poller {poller} of member {member} has two"));
         }
         let number = self.number();
-        let in_full = number.is_multiple_of(IN_FULL_EVERY);
+        let in_full = number.is_multiple_of(self.in_full_every);
         let carried = self.checker.on_invoked(&self.logs, member, number, &payload, in_full);
         let poisoned = self.poisoned(&carried);
         let way = self.goes(!poisoned.is_empty());
@@ -294,7 +291,7 @@ impl Universe {
         let ready = calls.iter().enumerate().filter(|(_, call)| call.at <= now);
         let (at, _) = ready.min_by_key(|(_, call)| (call.at, call.number))?;
         let Call { number, carried, what, mut answer, .. } = calls.remove(at);
-        if self.breaks(Tamper::LoseAnswer) {
+        if self.calm && self.breaks(Tamper::LoseAnswer) {
             return None;
         }
         note!(self, "call {number} of member {member} is answered");

@@ -148,7 +148,7 @@ impl Scenario {
             },
             commit_interval: Duration::from_millis(random.pick(&[0, 0, 5, 100, 1_000])),
             commit_metadata: random.chance(700),
-            metadata_bytes_max: random.pick(&[4_096, 4_096, 40]),
+            metadata_bytes_max: random.pick(&[4_096, 4_096, 4_096, 14]),
             drain_deadline: Duration::from_millis(random.pick(&[0, 200, 1_000, 5_000])),
             faults: Faults::draw(random),
         }

@@ -106,7 +106,10 @@ impl Universe {
         let committed = self.committed_offset(partition);
         let metadata = self.committed[partition].as_ref().map(|one| one.metadata.clone()).unwrap_or_default();
         let mut offset = self.committed_or_first(partition);
-        if offset > self.logs[partition].first && committed.is_some() && self.breaks(Tamper::ReadAgain) {
+        if committed == Some(offset)
+            && self.was_delivered(partition, offset - 1)
+            && self.breaks(Tamper::ReadAgain)
+        {
             offset -= 1;
         }
         note!(self, "member {index} reads [{partition}] from {offset}");
@@ -226,18 +229,15 @@ impl SimQueue {
             return;
         }
         let middle = self.pending.len() / 2;
-        if universe.breaks(Tamper::LoseRecord) {
-            // A tombstone is delivered whatever the filter, so that it is missed.
-            let at = self.pending.iter().position(|record| record.value.is_none());
-            match at.filter(|at| at + 1 < self.pending.len()) {
-                Some(at) => drop(self.pending.remove(at)),
-                None => universe.tamper = Some(Tamper::LoseRecord),
-            }
+        // A tombstone is delivered whatever the filter, so that it is missed.
+        let tombstone = self.pending.iter().position(|record| record.value.is_none());
+        let lost = tombstone.filter(|at| at + 1 < self.pending.len());
+        if let Some(at) = lost.filter(|_| universe.breaks(Tamper::LoseRecord)) {
+            self.pending.remove(at);
         } else if universe.breaks(Tamper::OtherBytes) {
             self.pending[middle].value = Some(b"another");
-        } else if universe.breaks(Tamper::Reorder) {
-            let (one, other) = (self.pending[0].offset, self.pending[1].offset);
-            (self.pending[0].offset, self.pending[1].offset) = (other, one);
+        } else if self.pending[0].partition == self.pending[1].partition && universe.breaks(Tamper::Reorder) {
+            self.pending.swap(0, 1);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The engine broken on purpose, through its seams: each of these the checker must catch.
 
+use super::checker::Fate;
 use super::universe::Universe;
 
 /// What is broken. Each happens once, at the first occasion.
@@ -19,7 +20,7 @@ pub enum Tamper {
     Reorder,
     /// A record's value is another.
     OtherBytes,
-    /// An answer never comes.
+    /// An answer never comes, though the faults are over.
     LoseAnswer,
 }
 
@@ -48,9 +49,18 @@ impl Universe {
         now
     }
 
+    /// Whether there is a record at `offset` that the function has.
+    pub(super) fn was_delivered(&self, partition: usize, offset: i64) -> bool {
+        let log = &self.logs[partition];
+        let place = log.find(offset).filter(|place| !log.records[*place].deleted);
+        place.is_some_and(|place| self.checker.fate(partition, place) == Some(Fate::Delivered))
+    }
+
     /// The offset that is committed instead of `offset`.
     pub(super) fn tampered(&mut self, partition: usize, offset: i64) -> i64 {
-        let more = offset < self.logs[partition].end && self.breaks(Tamper::CommitAhead);
-        offset + i64::from(more)
+        let log = &self.logs[partition];
+        // A record must be there to be passed.
+        let passed = log.find(offset).filter(|place| !self.checker.is_exempt(log, partition, *place));
+        offset + i64::from(passed.is_some() && self.breaks(Tamper::CommitAhead))
     }
 }

@@ -23,6 +23,9 @@ use super::trace::Trace;
 /// The wall clock at the beginning: any moment will do.
 const WALL_MS: i64 = 1_790_000_000_000;
 
+/// In a run that is not broken on purpose. Reading an event takes longer than all the rest.
+const IN_FULL_EVERY: u64 = 8;
+
 /// The least that passes between two turns of a member.
 const TURN: Duration = Duration::from_micros(1);
 
@@ -180,6 +183,8 @@ pub(crate) struct Universe {
     pub(crate) broker_out_until: Nanos,
     /// The oracle.
     pub(crate) checker: Checker,
+    /// One in so many events is held against what was produced, byte by byte.
+    pub(crate) in_full_every: u64,
     /// What is broken on purpose.
     pub(crate) tamper: Option<Tamper>,
     /// For people.
@@ -221,6 +226,7 @@ impl Universe {
             function_out_until: Nanos::ZERO,
             broker_out_until: Nanos::ZERO,
             checker: Checker::new(scenario),
+            in_full_every: if tamper.is_some() { 1 } else { IN_FULL_EVERY },
             tamper,
             trace: Trace::new(trace),
             tally: Tally::default(),
