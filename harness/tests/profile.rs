@@ -98,7 +98,8 @@ fn a_live_topic_is_read_and_nothing_is_added_to_it() {
     use rdkafka::consumer::{BaseConsumer, Consumer};
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-    // Below what the embedded broker keeps of a partition, and more than is read in a moment.
+    // Below what the embedded broker keeps of a partition. The function takes its time, so that however
+    // fast the machine is, the topic lasts for several slices.
     const RECORDS: usize = 240_000;
     const PARTITIONS: u16 = 8;
     let broker = EmbeddedBroker::start(1).unwrap();
@@ -122,7 +123,8 @@ fn a_live_topic_is_read_and_nothing_is_added_to_it() {
     let before = ends();
 
     let text = format!(
-        "brokers = \"{}\"\ntopic = \"orders\"\nduration = \"1s\"\nbatch_size = 1000\nmaximum_batching_window = \"0s\"",
+        "brokers = \"{}\"\ntopic = \"orders\"\nduration = \"1s\"\nbatch_size = 1000\nmaximum_batching_window = \"0s\"\n\
+         stub = \"fixed(20ms)\"",
         broker.bootstrap_servers()
     );
     let plan = plan(&text, true, false);
