@@ -1,5 +1,7 @@
 //! Batches that fail, through the whole engine: a scripted source, a scripted function.
 
+#[path = "support/in_process.rs"]
+mod in_process;
 #[path = "support/memory.rs"]
 mod memory;
 #[path = "support/scripted.rs"]
@@ -13,45 +15,27 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use memory::{MemorySource, Shared, log};
+use in_process::{OK, all_committed, start_with, until};
+use memory::{Shared, log};
 use pelton::batch::{BatchLimits, Payload};
 use pelton::deliver::{FailureRules, FunctionErrorKind, Outcome, RetryPolicy};
 use pelton::destination::{Condition, Destination, DestinationError, Failure};
-use pelton::ids::{Offset, Partition, Topic};
+use pelton::ids::{Offset, Partition};
 use pelton::invoke::Invoker;
-use pelton::payload::Envelope;
-use pelton::pipeline::{BatchTrace, Engine, EngineHandle, EngineSettings, Observer, Oversized, ThreadPlan};
+use pelton::pipeline::{BatchTrace, EngineHandle, EngineSettings, Observer};
 use pelton::telemetry::Count;
-use pelton::time::{Clock, Nanos};
+use pelton::time::Nanos;
 use scripted::{Delivered, Scripted};
 
-const OK: Outcome = Outcome::Success { response_bytes: 0, response: Bytes::new() };
-/// No test takes this long unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
-
+/// One poller, large batches, no waits.
 fn settings(failures: FailureRules) -> EngineSettings {
+    let settings = in_process::settings();
     EngineSettings {
-        name: "test".into(),
-        function_version: "$LATEST".into(),
-        topic: Topic::new("t"),
-        envelope: Arc::new(Envelope::self_managed("b:9092")),
-        filters: None,
-        limits: BatchLimits {
-            batch_size: 10_000,
-            window: Duration::from_millis(5),
-            payload_bytes_max: 6_291_455,
-        },
-        threads: 1,
+        limits: BatchLimits { batch_size: 10_000, ..settings.limits },
         pollers: 1,
-        arena_budget_bytes: 64 << 20,
         retry: RetryPolicy { backoff_base: Duration::ZERO, ..RetryPolicy::default() },
         failures,
-        destination: None,
-        oversized: Oversized::Skip,
-        commit_interval: Duration::from_millis(5),
-        commit_metadata: true,
-        drain_deadline: Duration::from_secs(20),
-        invocation_threads: 2,
+        ..settings
     }
 }
 
@@ -62,30 +46,6 @@ fn start<I: Invoker>(
     observer: Option<&Arc<dyn Observer>>,
 ) -> EngineHandle {
     start_with(settings, log, b"value", invoker, observer)
-}
-
-fn start_with<I: Invoker>(
-    settings: EngineSettings,
-    log: &Shared,
-    value: &'static [u8],
-    invoker: &Arc<I>,
-    observer: Option<&Arc<dyn Observer>>,
-) -> EngineHandle {
-    let connect = |plan: ThreadPlan| Ok(MemorySource::new(log, value, plan.pollers));
-    Engine::start(settings, connect, invoker, observer, Clock::start()).expect("the engine starts")
-}
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let clock = Clock::start();
-    while !done() {
-        assert!(clock.now() < Nanos::ZERO + PATIENCE, "still waiting until {what}");
-        std::thread::yield_now();
-    }
-}
-
-fn all_committed(log: &Shared) -> bool {
-    let log = log.lock().expect("log");
-    log.committed == log.end
 }
 
 fn function_error() -> Outcome {

@@ -1,5 +1,7 @@
 //! The engine without a broker and without HTTP: a scripted source, a scripted function.
 
+#[path = "support/in_process.rs"]
+mod in_process;
 #[path = "support/memory.rs"]
 mod memory;
 #[path = "support/scripted.rs"]
@@ -10,77 +12,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use memory::{MemorySource, Shared, log};
+use in_process::{OK, all_committed, settings, start_with, until};
+use memory::{Shared, log};
 use pelton::batch::BatchLimits;
 use pelton::commit::Span;
 use pelton::commit::metadata::{METADATA_BYTES_MAX, Place, decode, encode};
-use pelton::deliver::{FailureRules, Outcome, RetryPolicy};
+use pelton::deliver::Outcome;
 use pelton::filter::Filters;
 use pelton::ids::{Offset, Partition, Topic};
 use pelton::invoke::Invoker;
-use pelton::payload::Envelope;
-use pelton::pipeline::{BatchTrace, Engine, EngineHandle, EngineSettings, Observer, Oversized};
+use pelton::pipeline::{BatchTrace, EngineHandle, EngineSettings, Observer, Oversized};
 use pelton::source::{CommitMode, SourceEvent};
 use pelton::telemetry::Count;
-use pelton::time::{Clock, Nanos};
+use pelton::time::Nanos;
 use scripted::{Delivered, Scripted};
-
-const OK: Outcome = Outcome::Success { response_bytes: 0, response: bytes::Bytes::new() };
-/// No test takes this long unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn settings() -> EngineSettings {
-    EngineSettings {
-        name: "test".into(),
-        function_version: "$LATEST".into(),
-        topic: Topic::new("t"),
-        envelope: Arc::new(Envelope::self_managed("b:9092")),
-        filters: None,
-        limits: BatchLimits {
-            batch_size: 100,
-            window: Duration::from_millis(5),
-            payload_bytes_max: 6_291_455,
-        },
-        threads: 1,
-        pollers: 2,
-        arena_budget_bytes: 64 << 20,
-        retry: RetryPolicy { backoff_base: Duration::from_millis(1), ..RetryPolicy::default() },
-        failures: FailureRules::default(),
-        destination: None,
-        oversized: Oversized::Skip,
-        commit_interval: Duration::from_millis(5),
-        commit_metadata: true,
-        drain_deadline: Duration::from_secs(20),
-        invocation_threads: 2,
-    }
-}
 
 fn start<I: Invoker>(settings: EngineSettings, log: &Shared, invoker: &Arc<I>) -> EngineHandle {
     start_with(settings, log, b"value", invoker, None)
-}
-
-fn start_with<I: Invoker>(
-    settings: EngineSettings,
-    log: &Shared,
-    value: &'static [u8],
-    invoker: &Arc<I>,
-    observer: Option<&Arc<dyn Observer>>,
-) -> EngineHandle {
-    let connect = |plan: pelton::pipeline::ThreadPlan| Ok(MemorySource::new(log, value, plan.pollers));
-    Engine::start(settings, connect, invoker, observer, Clock::start()).expect("the engine starts")
-}
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let clock = Clock::start();
-    while !done() {
-        assert!(clock.now() < Nanos::ZERO + PATIENCE, "still waiting until {what}");
-        std::thread::yield_now();
-    }
-}
-
-fn all_committed(log: &Shared) -> bool {
-    let log = log.lock().expect("log");
-    log.committed == log.end
 }
 
 /// Offsets per partition in the order of their first delivery, and how many came again.

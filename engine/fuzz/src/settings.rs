@@ -1,23 +1,6 @@
 //! A mapping's file: any text.
 
-use pelton::mapping::{Origins, Settings, Surroundings, explain};
-
-/// No variables, no files, no time.
-struct Nothing;
-
-impl Surroundings for Nothing {
-    fn now_ms(&self) -> i64 {
-        0
-    }
-
-    fn variable(&self, _: &str) -> Option<String> {
-        None
-    }
-
-    fn file(&self, _: &str, _: usize) -> Result<String, String> {
-        Err("no files here".to_owned())
-    }
-}
+use pelton::mapping::{Nothing, Origins, Settings, explain};
 
 /// Text that is a file of settings is read or refused with words, as TOML and as JSON; what is valid can
 /// be explained, and means the same when its explanation's settings are read again.

@@ -40,6 +40,8 @@ pub use origins::{Origin, Origins};
 pub use pattern::{Pattern, PatternError};
 pub use problem::{MappingError, Problem};
 pub use properties::{Property, SecurityProtocol};
+#[cfg(any(test, feature = "internals"))]
+pub use secret::Nothing;
 pub use secret::{Secret, Surroundings};
 pub use settings::{EngineSettings, MappingSettings, Setting, Settings};
 pub use value::Shape;

@@ -22,7 +22,7 @@ impl Moment {
     /// From Unix seconds (`1735689600`, `1735689600.25`) or RFC 3339 (`2025-01-01T00:00:00Z`,
     /// `2025-01-01 01:00:00.5+01:00`). A time without an offset is refused: it means another moment
     /// on every machine.
-    pub(super) fn from_text(text: &str) -> Option<Self> {
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
         let numeric = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.');
         if numeric { Self::from_seconds(text.parse().ok()?) } else { rfc3339(text) }
     }

@@ -134,20 +134,7 @@ fn located(mut problem: Problem, origin: Option<Origin>) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Nothing;
-
-    impl Surroundings for Nothing {
-        fn now_ms(&self) -> i64 {
-            0
-        }
-        fn variable(&self, _: &str) -> Option<String> {
-            None
-        }
-        fn file(&self, _: &str, _: usize) -> Result<String, String> {
-            Err("no files here".to_owned())
-        }
-    }
+    use crate::mapping::Nothing;
 
     #[test]
     fn problems_of_all_layers_are_said_at_once_with_who_said_so() {

@@ -46,3 +46,23 @@ pub trait Surroundings {
     /// If it cannot be read, is longer or is not UTF-8: why, in words.
     fn file(&self, path: &str, bytes_max: usize) -> Result<String, String>;
 }
+
+/// No time has passed, and there are neither variables nor files: for tests of mappings that need none.
+#[cfg(any(test, feature = "internals"))]
+#[derive(Clone, Copy, Debug)]
+pub struct Nothing;
+
+#[cfg(any(test, feature = "internals"))]
+impl Surroundings for Nothing {
+    fn now_ms(&self) -> i64 {
+        0
+    }
+
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn file(&self, _: &str, _: usize) -> Result<String, String> {
+        Err("no files here".to_owned())
+    }
+}

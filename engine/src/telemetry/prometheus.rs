@@ -237,7 +237,7 @@ fn answer(
 mod tests {
     use super::*;
     use crate::ids::{Offset, Partition};
-    use crate::mapping::{Settings, Surroundings};
+    use crate::mapping::{Nothing, Settings};
     use crate::telemetry::ArenaBytes;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -333,20 +333,6 @@ mod tests {
         assert!(ask(address, "POST /metrics").await.starts_with("HTTP/1.1 405"));
         assert!(ask(address, "GET /").await.starts_with("HTTP/1.1 404"));
         server.abort();
-    }
-
-    struct Nothing;
-
-    impl Surroundings for Nothing {
-        fn now_ms(&self) -> i64 {
-            0
-        }
-        fn variable(&self, _: &str) -> Option<String> {
-            None
-        }
-        fn file(&self, _: &str, _: usize) -> Result<String, String> {
-            Err("no files here".to_owned())
-        }
     }
 
     fn engine(address: &str, given: bool) -> EngineOptions {

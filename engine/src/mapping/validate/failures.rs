@@ -101,34 +101,8 @@ impl Check<'_> {
 mod tests {
     use std::time::Duration;
 
-    use crate::mapping::{DestinationTarget, Mapping, MappingError, Settings, Surroundings, explain};
-
-    struct Nothing;
-
-    impl Surroundings for Nothing {
-        fn now_ms(&self) -> i64 {
-            0
-        }
-        fn variable(&self, _: &str) -> Option<String> {
-            None
-        }
-        fn file(&self, _: &str, _: usize) -> Result<String, String> {
-            Err("no files here".to_owned())
-        }
-    }
-
-    fn settings(toml: &str) -> Result<Mapping, MappingError> {
-        let required = "topics = 't'\nbootstrap_servers = 'b:1'\nfunction = 'f'\nfunction_endpoint = 'http://localhost:9001'\n";
-        Settings::from_toml(&format!("{required}{toml}"))?.validate(&Nothing)
-    }
-
-    fn mapping(toml: &str) -> Mapping {
-        settings(toml).unwrap_or_else(|error| panic!("{error}\n---\n{toml}"))
-    }
-
-    fn problems(toml: &str) -> String {
-        settings(toml).expect_err("must be refused").to_string()
-    }
+    use super::super::fixture::{mapping, problems};
+    use crate::mapping::{DestinationTarget, Nothing, explain};
 
     const QUEUE: &str = "arn:aws:sqs:eu-central-1:123456789012:given-up";
 

@@ -42,34 +42,8 @@ impl Check<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::mapping::{Mapping, MappingError, Origins, Pattern, Settings, Surroundings};
-
-    struct Nothing;
-
-    impl Surroundings for Nothing {
-        fn now_ms(&self) -> i64 {
-            0
-        }
-        fn variable(&self, _: &str) -> Option<String> {
-            None
-        }
-        fn file(&self, _: &str, _: usize) -> Result<String, String> {
-            Err("no files here".to_owned())
-        }
-    }
-
-    fn settings(toml: &str) -> Result<Mapping, MappingError> {
-        let required = "topics = 't'\nbootstrap_servers = 'b:1'\nfunction = 'f'\nfunction_endpoint = 'http://localhost:9001'\n";
-        Settings::from_toml(&format!("{required}{toml}"))?.validate(&Nothing)
-    }
-
-    fn mapping(toml: &str) -> Mapping {
-        settings(toml).unwrap_or_else(|error| panic!("{error}\n---\n{toml}"))
-    }
-
-    fn problems(toml: &str) -> String {
-        settings(toml).expect_err("must be refused").to_string()
-    }
+    use super::super::fixture::{mapping, problems};
+    use crate::mapping::{Nothing, Origins, Pattern, Settings};
 
     #[test]
     fn filters_are_given_as_texts_or_as_aws_s_shape() {

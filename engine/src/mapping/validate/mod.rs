@@ -20,6 +20,8 @@ use crate::ids::Topic;
 mod engine;
 mod failures;
 mod filters;
+#[cfg(test)]
+mod fixture;
 
 impl Settings {
     /// Checks everything and fills in what was not given. Reads the secrets that `source_access`
