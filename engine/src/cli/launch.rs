@@ -187,13 +187,7 @@ fn invoker(mapping: &Mapping) -> Result<LambdaInvoker, LaunchError> {
     if mapping.engine.signing == mapping::Signing::Never {
         return Ok(LambdaInvoker::new(&settings, Signing::Unsigned)?);
     }
-    // Looking for credentials may ask a metadata service: the only thing that needs a runtime
-    // before there is an engine.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|reason| LaunchError::System { what: "looking for credentials", reason })?;
-    let invoker = runtime.block_on(LambdaInvoker::open(settings))?;
+    let invoker = looking_for_credentials(LambdaInvoker::open(settings))??;
     if mapping.engine.signing == mapping::Signing::Always && !invoker.is_signed() {
         return Err(LaunchError::Unsigned);
     }
@@ -241,12 +235,20 @@ fn engine_settings(mapping: &Mapping) -> EngineSettings {
 }
 
 fn destination(mapping: &Mapping) -> Result<Option<Arc<dyn Destination>>, LaunchError> {
-    // As for the invoker: looking for credentials may ask a metadata service.
+    match &mapping.destination {
+        Some(_) => Ok(looking_for_credentials(destination::open(mapping))??),
+        None => Ok(None),
+    }
+}
+
+/// Waits for what may ask a metadata service: the only thing that needs a runtime before there is an
+/// engine.
+fn looking_for_credentials<T>(opening: impl Future<Output = T>) -> Result<T, LaunchError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|reason| LaunchError::System { what: "looking for credentials", reason })?;
-    Ok(runtime.block_on(destination::open(mapping))?)
+    Ok(runtime.block_on(opening))
 }
 
 fn filters(mapping: &Mapping) -> Option<Arc<Filters>> {

@@ -14,8 +14,8 @@ const ANSWER_WAIT_MAX: Duration = Duration::from_secs(120);
 /// to commit next.
 ///
 /// Asynchronous commits go out one at a time, no more often than the interval, and only with what
-/// has moved, or has more finished beyond. The loop of the owner: [`on_moved`](Self::on_moved) whenever a watermark may have
-/// moved, [`tick`](Self::tick) when [`deadline`](Self::deadline) has come, and the answer to
+/// has moved, or has more finished beyond. The loop of the owner: [`on_moved`](Self::on_moved) whenever
+/// a watermark may have moved, [`tick`](Self::tick) when [`deadline`](Self::deadline) has come, and the answer to
 /// [`on_committed`](Self::on_committed) or [`on_failed`](Self::on_failed). Before partitions are
 /// let go, and at the end: [`unfinished`](Self::unfinished), a synchronous commit of that,
 /// [`on_committed_sync`](Self::on_committed_sync), [`on_revoked`](Self::on_revoked).

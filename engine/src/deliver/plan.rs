@@ -37,18 +37,6 @@ pub enum GivenUp {
     PayloadSizeExceeded,
 }
 
-impl GivenUp {
-    /// One word, as AWS's failure records say it: `condition`.
-    #[must_use]
-    pub const fn label(&self) -> &'static str {
-        match self {
-            Self::RetriesExhausted { .. } => "RetryAttemptsExhausted",
-            Self::RecordAgeExceeded => "RecordAgeExceeded",
-            Self::PayloadSizeExceeded => "MaximumPayloadSizeExceeded",
-        }
-    }
-}
-
 /// What an attempt came to for the records that were in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {

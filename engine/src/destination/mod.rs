@@ -12,7 +12,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::batch::Payload;
-use crate::deliver::one_line;
+use crate::deliver::{GivenUp, one_line};
 
 #[cfg(feature = "aws")]
 mod aws;
@@ -56,6 +56,16 @@ pub enum Condition {
     RecordAgeExceeded,
     /// It is one record, too large for any event.
     MaximumPayloadSizeExceeded,
+}
+
+impl From<&GivenUp> for Condition {
+    fn from(why: &GivenUp) -> Self {
+        match why {
+            GivenUp::RetriesExhausted { .. } => Self::RetryAttemptsExhausted,
+            GivenUp::RecordAgeExceeded => Self::RecordAgeExceeded,
+            GivenUp::PayloadSizeExceeded => Self::MaximumPayloadSizeExceeded,
+        }
+    }
 }
 
 impl Condition {

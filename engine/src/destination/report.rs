@@ -141,7 +141,7 @@ impl Reporter {
                 }),
             },
             version: "1.0",
-            timestamp: Civil::of(failure.at_ms).to_string(),
+            timestamp: utc(failure.at_ms),
             kafka_batch_info: BatchInfo {
                 batch_size,
                 event_source_arn: self.event_source_arn.as_deref(),
@@ -295,7 +295,7 @@ impl Serialize for Info<'_> {
                 map.serialize_entry("recordsInfo", &RecordsInfo { topic, partitions })?;
             }
             Self::Record { offset, timestamp_ms } => {
-                let timestamp = Civil::of(*timestamp_ms).to_string();
+                let timestamp = utc(*timestamp_ms);
                 map.serialize_entry("recordInfo", &One { offset: offset.0.to_string(), timestamp })?;
             }
         }
@@ -322,12 +322,17 @@ impl Serialize for RecordsInfo<'_> {
             let range = Range {
                 first_record_offset: one.first.0.0.to_string(),
                 last_record_offset: one.last.0.0.to_string(),
-                first_record_timestamp: Civil::of(one.first.1).to_string(),
-                last_record_timestamp: Civil::of(one.last.1).to_string(),
+                first_record_timestamp: utc(one.first.1),
+                last_record_timestamp: utc(one.last.1),
             };
             (format!("{}-{}", self.topic, one.partition), range)
         }))
     }
+}
+
+/// `2019-11-14T00:38:06.021Z`, of milliseconds since the Unix epoch.
+pub(super) fn utc(unix_ms: i64) -> String {
+    Civil::of(unix_ms).to_string()
 }
 
 /// A moment in UTC, by the Gregorian calendar.

@@ -221,6 +221,13 @@ fn an_error_is_one_line_with_what_to_do() {
 }
 
 proptest! {
+    /// The calendar that writes moments and the one that reads them are one.
+    #[test]
+    fn a_moment_is_read_again_as_it_was_written(ms in 0..253_402_300_800_000_i64) {
+        let text = super::report::utc(ms);
+        prop_assert_eq!(crate::mapping::Moment::from_text(&text).map(|moment| moment.unix_ms), Some(ms), "{}", text);
+    }
+
     /// Any subset of a batch, in any order of partitions: nothing is left out of any form.
     #[test]
     fn every_record_is_in_every_form(

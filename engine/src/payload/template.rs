@@ -58,7 +58,9 @@ impl Template {
         &self.prefix
     }
 
-    pub(crate) const fn key(&self) -> &Bytes {
+    /// What begins the partition's records in an event: `"TOPIC-PARTITION":[`.
+    #[must_use]
+    pub const fn key(&self) -> &Bytes {
         &self.key
     }
 }

@@ -133,11 +133,7 @@ impl Poller {
         flight.due = Nanos::NEVER;
         let failure = Failure {
             event: flight.parcel.payload(),
-            condition: match why {
-                GivenUp::RetriesExhausted { .. } => Condition::RetryAttemptsExhausted,
-                GivenUp::RecordAgeExceeded => Condition::RecordAgeExceeded,
-                GivenUp::PayloadSizeExceeded => Condition::MaximumPayloadSizeExceeded,
-            },
+            condition: Condition::from(why),
             invocations: flight.parcel.delivery.part().invocations(),
             response: match why {
                 GivenUp::RetriesExhausted { status_code, function_error } => Some(FailedResponse {
@@ -156,7 +152,7 @@ impl Poller {
     fn on_given_up(&mut self, bench: &Bench<'_>, kept: bool) {
         let Some(flight) = self.flight.as_mut() else { return };
         let Parcel { batch, delivery, .. } = &mut flight.parcel;
-        let Some(why) = delivery.given_up().map(GivenUp::label) else { return };
+        let Some(condition) = delivery.given_up().map(Condition::from) else { return };
         self.done.clear();
         let invocations = delivery.part().invocations();
         delivery.on_given_up(&mut self.done);
@@ -169,7 +165,7 @@ impl Poller {
             topic = %bench.settings.topic,
             records,
             offsets,
-            condition = why,
+            condition = condition.name(),
             invocations,
             destination,
             "records given up: {}",

@@ -189,9 +189,11 @@ impl<S: Source> ConsumerThread<S> {
         if drain_until.is_some_and(|until| self.is_drained(until)) {
             return Turn::End(Ok(()));
         }
+        if moved {
+            return Turn::Again;
+        }
         match self.sleep_at_most() {
             Duration::ZERO => Turn::Again,
-            _ if moved => Turn::Again,
             at_most => Turn::Sleep(at_most),
         }
     }
