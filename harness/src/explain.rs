@@ -211,16 +211,10 @@ fn arrivals(plan: &ExplainPlan) -> (Vec<Vec<Arrival>>, u64) {
             at: Nanos::ZERO + Duration::from_millis(at_ms),
             partition: sending.partition,
             bytes: u32::try_from(encoded_len(template, &record)).unwrap_or(u32::MAX),
-            key_bytes: u32::try_from(template_key_bytes(&plan.topic, partition.captured_as))
-                .unwrap_or(u32::MAX),
+            key_bytes: u32::try_from(template.key().len()).unwrap_or(u32::MAX),
         });
     }
     (arrivals, filtered)
-}
-
-/// `"TOPIC-PARTITION":[`
-fn template_key_bytes(topic: &Topic, partition: i32) -> usize {
-    topic.as_str().len() + partition.to_string().len() + r#""-":["#.len()
 }
 
 /// Batches on their way into figures.

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{ArgGroup, Args};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pelton::ids::Topic;
 use pelton::source::replay::Keep;
 
 use super::access::AccessArguments;
-use super::{COULD_NOT_RUN, OK, USAGE, interrupt};
+use super::{COULD_NOT_RUN, OK, USAGE, interrupt, run};
 use crate::capture::{CapturePlan, capture};
 use crate::explain::{ExplainPlan, explain};
 use crate::report::explain::report;
@@ -147,7 +146,7 @@ impl ExplainArguments {
     /// Watches a live topic, through a capture that is gone when it is read.
     fn observe(&self) -> Result<Scenario, (u8, anyhow::Error)> {
         let usage = |error| (USAGE, error);
-        let run = |error| (COULD_NOT_RUN, error);
+        let failed = |error| (COULD_NOT_RUN, error);
         // Wrong settings are said before anything is connected to.
         self.spec(None).resolve().map_err(|error| usage(error.into()))?;
         let until_end = self.access.from != "latest";
@@ -164,34 +163,21 @@ impl ExplainArguments {
             origin: String::new(),
         };
         let interrupted = interrupt::listen();
-        let bar = self.bar();
-        let mut file = tempfile::NamedTempFile::new().context("a file for the traffic").map_err(run)?;
+        let bar = run::bar(self.no_progress);
+        let mut file = tempfile::NamedTempFile::new().context("a file for the traffic").map_err(failed)?;
         let watched = capture(&plan, file.as_file_mut(), "the traffic", &interrupted, &mut |tick| {
             bar.set_message(format!("watching: {} records", count(tick.records as f64)));
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 1,000")]
-            bar.set_position((tick.done_share.unwrap_or(0.0) * 1e3) as u64);
+            run::advance(&bar, tick.done_share.unwrap_or(0.0));
         });
         bar.finish_and_clear();
-        let summary = watched.map_err(run)?;
-        file.flush().context("the file of the traffic").map_err(run)?;
+        let summary = watched.map_err(failed)?;
+        file.flush().context("the file of the traffic").map_err(failed)?;
         if summary.records == 0 {
-            return Err(run(anyhow::anyhow!(
+            return Err(failed(anyhow::anyhow!(
                 "no record of {} was seen; watch longer (--observe), or begin earlier (--from earliest)",
                 self.access.topic.as_deref().unwrap_or_default()
             )));
         }
         self.scenario(file.path().to_owned()).map_err(usage)
-    }
-
-    fn bar(&self) -> ProgressBar {
-        let bar = ProgressBar::new(1_000);
-        bar.set_draw_target(if self.no_progress {
-            ProgressDrawTarget::hidden()
-        } else {
-            ProgressDrawTarget::stderr()
-        });
-        let style = ProgressStyle::with_template("{msg:<40} {bar:24} {percent:>3} %  {eta} left");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar
     }
 }

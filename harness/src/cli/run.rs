@@ -78,7 +78,12 @@ pub(super) fn bar(hidden: bool) -> ProgressBar {
 /// The resolution of the progress bar.
 const PROGRESS_STEPS: u64 = 1_000;
 
+/// Moves the bar to where `done_share` is done, from 0 to 1.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of PROGRESS_STEPS")]
+pub(super) fn advance(bar: &ProgressBar, done_share: f64) {
+    bar.set_position((done_share * PROGRESS_STEPS as f64) as u64);
+}
+
 #[expect(clippy::cast_precision_loss, reason = "a progress bar")]
 pub(super) fn show(bar: &ProgressBar, tick: &Tick) {
     let phase = match tick.phase {
@@ -87,7 +92,7 @@ pub(super) fn show(bar: &ProgressBar, tick: &Tick) {
         Phase::Measuring => "measuring",
         Phase::Draining => "draining",
     };
-    bar.set_position((tick.done_share * PROGRESS_STEPS as f64) as u64);
+    advance(bar, tick.done_share);
     bar.set_message(format!(
         "{phase}: {} records, lag {}",
         count(tick.records as f64),

@@ -1,5 +1,6 @@
 //! `pelton-harness simulate`
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -36,9 +37,9 @@ pub struct SimulateArguments {
     /// End after so many minutes.
     #[arg(long, value_name = "M")]
     pub minutes: Option<f64>,
-    /// Print the result as JSON, the report to standard error.
-    #[arg(long)]
-    pub json: bool,
+    /// Write the result as JSON; `-` for standard output, the report then goes to standard error.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
     /// No progress bar.
     #[arg(long)]
     pub no_progress: bool,
@@ -82,7 +83,7 @@ impl SimulateArguments {
         if let Some(found) = &found {
             eprint!("{}", failure(found));
         }
-        match super::print(&report(&result), &result, self.json.then_some(std::path::Path::new("-"))) {
+        match super::print(&report(&result), &result, self.json.as_deref()) {
             Ok(()) if found.is_none() => OK,
             Ok(()) => AUDIT_FAILED,
             Err(error) => {
