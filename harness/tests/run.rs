@@ -31,7 +31,7 @@ fn records_from_memory_are_delivered_once_and_in_order() {
         ["--scenario", "throughput", "--records", "50000", "--warm-up", "0s", "--value-size", "200B"];
     let (result, text) = run(&arguments, &directory.path().join("memory.json"));
     assert_eq!(result.version, VERSION);
-    assert_eq!(result.audit.records_delivered, 50_000);
+    assert_eq!(result.audit.records_delivered, 50_000, "{text}\n{result:?}");
     assert!(result.audit.is_clean(), "{text}");
     assert_eq!(result.latency_from, LatencyFrom::Poll);
     assert_eq!(result.latency.total.count, 50_000);

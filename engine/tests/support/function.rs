@@ -2,14 +2,14 @@
 //! delivery entered in a [`Ledger`].
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use super::event::Event;
 use super::fault::{Answer, Law};
-use super::http::{Connection, Head};
+use super::http::{self, Connection, Head};
 use super::ledger::Ledger;
 use super::respond::respond;
 
@@ -35,8 +35,6 @@ pub(crate) struct Function {
 impl Function {
     /// Listens on a free loopback port.
     pub(crate) fn start(ledger: &Arc<Ledger>, law: Law) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free loopback port");
-        let address = listener.local_addr().expect("bound");
         let shared = Arc::new(Shared {
             ledger: Arc::clone(ledger),
             law: Mutex::new(Arc::new(law)),
@@ -44,17 +42,10 @@ impl Function {
             stop: AtomicBool::new(false),
             sleepers: (Mutex::new(()), Condvar::new()),
         });
-        let accepting = Arc::clone(&shared);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                if accepting.stop.load(Ordering::Relaxed) {
-                    return;
-                }
-                let Ok(stream) = stream else { continue };
-                let serving = Arc::clone(&accepting);
-                std::thread::spawn(move || serving.serve(stream));
-            }
-        });
+        let (serving, asked) = (Arc::clone(&shared), Arc::clone(&shared));
+        let serve = move |stream| serving.serve(stream);
+        let address =
+            http::listen(serve, move || asked.stop.load(Ordering::Relaxed)).expect("a free loopback port");
         Self { address, shared }
     }
 
@@ -85,13 +76,7 @@ impl Drop for Function {
 
 impl Shared {
     fn serve(&self, stream: TcpStream) {
-        let Ok(mut connection) = Connection::new(stream, &self.stop) else { return };
-        // A client that is killed mid-request is part of the game: its errors end the connection.
-        while let Ok(Some(head)) = connection.head() {
-            if !matches!(self.invoke(&mut connection, &head), Ok(true)) {
-                return;
-            }
-        }
+        Connection::serve(stream, &self.stop, |connection, head| self.invoke(connection, head));
     }
 
     /// One invocation; whether the connection lives on.

@@ -2,7 +2,7 @@
 //! library would not send half an answer and then a reset.
 
 use std::io::{ErrorKind, Read, Result, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -34,6 +34,29 @@ impl Head {
     }
 }
 
+/// Listens on a free loopback port and calls `serve` for each connection, on a thread of its own, until it
+/// is `stopped`, which is asked at each connection.
+pub(crate) fn listen(
+    serve: impl Fn(TcpStream) + Clone + Send + 'static,
+    stopped: impl Fn() -> bool + Send + 'static,
+) -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let thread = || std::thread::Builder::new().name("function".into());
+    thread().spawn(move || {
+        for stream in listener.incoming() {
+            if stopped() {
+                return;
+            }
+            let Ok(stream) = stream else { continue };
+            let serve = serve.clone();
+            // Out of threads, the connection closes, which is one more fault.
+            drop(thread().spawn(move || serve(stream)));
+        }
+    })?;
+    Ok(address)
+}
+
 /// A connection that an HTTP client opened.
 #[derive(Debug)]
 pub(crate) struct Connection<'s> {
@@ -42,8 +65,23 @@ pub(crate) struct Connection<'s> {
 }
 
 impl<'s> Connection<'s> {
+    /// Answers the requests of a connection, one after the other, until `answer` does not say that it
+    /// lives on. A client that is killed mid-request is part of the game: its errors end the connection.
+    pub(crate) fn serve(
+        stream: TcpStream,
+        stop: &'s AtomicBool,
+        mut answer: impl FnMut(&mut Self, &Head) -> Result<bool>,
+    ) {
+        let Ok(mut connection) = Self::new(stream, stop) else { return };
+        while let Ok(Some(head)) = connection.head() {
+            if !matches!(answer(&mut connection, &head), Ok(true)) {
+                return;
+            }
+        }
+    }
+
     /// Serves until the client leaves or `stop` is set.
-    pub(crate) fn new(stream: TcpStream, stop: &'s AtomicBool) -> Result<Self> {
+    fn new(stream: TcpStream, stop: &'s AtomicBool) -> Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_millis(100)))?;
         stream.set_write_timeout(Some(Duration::from_secs(10)))?;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::audit::{Said, Ticket};
 use super::event::Event;
 use super::fault::{Answer, Law};
-use super::http::{Connection, Head};
+use super::http::{self, Connection, Head};
 use super::mapping::Mapping;
 use super::respond::respond;
 
@@ -36,8 +36,6 @@ struct Shared {
 impl Function {
     /// Listens on a free loopback port.
     pub(super) fn start(mappings: &[Arc<Mapping>], law: Law) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             mappings: mappings.to_vec(),
             law: Mutex::new(Arc::new(law)),
@@ -45,22 +43,9 @@ impl Function {
             stop: AtomicBool::new(false),
             sleepers: (Mutex::new(()), Condvar::new()),
         });
-        let accepting = Arc::clone(&shared);
-        std::thread::Builder::new().name("chaos-accept".into()).spawn(move || {
-            for stream in listener.incoming() {
-                if accepting.stop.load(Ordering::Relaxed) {
-                    return;
-                }
-                let Ok(stream) = stream else { continue };
-                let serving = Arc::clone(&accepting);
-                // Out of threads, the connection closes, which is one more fault.
-                drop(
-                    std::thread::Builder::new()
-                        .name("chaos-function".into())
-                        .spawn(move || serving.serve(stream)),
-                );
-            }
-        })?;
+        let (serving, asked) = (Arc::clone(&shared), Arc::clone(&shared));
+        let serve = move |stream| serving.serve(stream);
+        let address = http::listen(serve, move || asked.stop.load(Ordering::Relaxed))?;
         Ok(Self { address, shared })
     }
 
@@ -91,13 +76,7 @@ impl Drop for Function {
 
 impl Shared {
     fn serve(&self, stream: TcpStream) {
-        let Ok(mut connection) = Connection::new(stream, &self.stop) else { return };
-        // A client that is killed mid-request is part of the game: its errors end the connection.
-        while let Ok(Some(head)) = connection.head() {
-            if !matches!(self.invoke(&mut connection, &head), Ok(true)) {
-                return;
-            }
-        }
+        Connection::serve(stream, &self.stop, |connection, head| self.invoke(connection, head));
     }
 
     /// One invocation; whether the connection lives on.
