@@ -7,20 +7,18 @@
 pub mod poller;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use pelton::batch::BatchLimits;
-use pelton::filter::{Filters, Matcher};
-use pelton::ids::{Offset, Partition, Topic};
+use pelton::ids::Topic;
 use pelton::invoke::law::Law;
-use pelton::payload::{Envelope, Template, encoded_len};
-use pelton::record::{RecordRef, TimestampType};
+use pelton::payload::Envelope;
 use pelton::time::Nanos;
 use serde::{Deserialize, Serialize};
 
 use crate::measure::histogram::{Latency, LatencySummary};
 use crate::result::ratio;
+use crate::traffic::Traffic;
 use crate::workload::recording::Recording;
 use crate::workload::scenario::MappingSpec;
 use poller::{Arrival, Sent, poll};
@@ -148,7 +146,9 @@ pub fn explain(plan: &ExplainPlan) -> Explained {
         payload_bytes_max: plan.mapping.payload_bytes_max,
     };
     let envelope = Envelope::self_managed(&plan.bootstrap_servers);
-    let (pollers, filtered) = arrivals(plan);
+    let traffic = Traffic::captured(plan.recording, &plan.mapping.filters, &plan.topic, plan.backlog);
+    let (pollers, filtered) = (traffic.split(plan.mapping.pollers), traffic.filtered);
+    drop(traffic);
     let mut gathered = Gathered::default();
     let (mut oversized, mut busy, mut ended_at) = (0, Duration::ZERO, Nanos::ZERO);
     let mut invocation = 0;
@@ -173,50 +173,6 @@ pub fn explain(plan: &ExplainPlan) -> Explained {
     })
 }
 
-/// What each poller would read, and how many records the filters leave out.
-fn arrivals(plan: &ExplainPlan) -> (Vec<Vec<Arrival>>, u64) {
-    let partitions = plan.recording.partitions();
-    let patterns: Vec<&str> = plan.mapping.filters.iter().map(String::as_str).collect();
-    let filters = Filters::parse(&patterns).expect("patterns are checked when a spec is resolved");
-    let mut matcher = (!patterns.is_empty()).then(|| Matcher::new(Arc::new(filters)));
-    // As the engine assigns them: each to the poller that has the fewest.
-    let pollers = plan.mapping.pollers.min(partitions.len());
-    let mut arrivals: Vec<Vec<Arrival>> = vec![Vec::new(); pollers];
-    let templates: Vec<Template> =
-        partitions.iter().map(|one| Template::new(&plan.topic, Partition(one.captured_as))).collect();
-    let mut next = vec![0_usize; partitions.len()];
-    let mut filtered = 0;
-    for sending in plan.recording.sendings() {
-        let place = sending.partition as usize;
-        let (partition, template) = (&partitions[place], &templates[place]);
-        let recorded = &partition.records[next[place]];
-        let offset = Offset(partition.first_offset.saturating_add(next[place] as i64));
-        next[place] += 1;
-        let (timestamp_ms, timestamp_type) = recorded.timestamp.unwrap_or((0, TimestampType::CreateTime));
-        let record = RecordRef {
-            partition: Partition(partition.captured_as),
-            offset,
-            timestamp_ms,
-            timestamp_type,
-            key: recorded.key,
-            value: recorded.value,
-            headers: recorded.headers,
-        };
-        if matcher.as_mut().is_some_and(|matcher| !matcher.keeps(&plan.topic, &record)) {
-            filtered += 1;
-            continue;
-        }
-        let at_ms = if plan.backlog { 0 } else { sending.at_ms };
-        arrivals[place % pollers].push(Arrival {
-            at: Nanos::ZERO + Duration::from_millis(at_ms),
-            partition: sending.partition,
-            bytes: u32::try_from(encoded_len(template, &record)).unwrap_or(u32::MAX),
-            key_bytes: u32::try_from(template.key().len()).unwrap_or(u32::MAX),
-        });
-    }
-    (arrivals, filtered)
-}
-
 /// Batches on their way into figures.
 #[derive(Default)]
 struct Gathered {
@@ -235,11 +191,11 @@ impl Gathered {
         *self.causes.entry(sent.cause.label().to_owned()).or_default() += 1;
         self.records.push(u64::from(sent.records));
         self.payload_bytes.push(sent.payload_bytes as u64);
-        let oldest = records.iter().map(|record| record.at).min().unwrap_or(sent.sent_at);
+        let oldest = records.iter().map(|record| record.born).min().unwrap_or(sent.sent_at);
         self.oldest.record(sent.sent_at - oldest, 1);
         for record in records {
-            self.sent.record(sent.sent_at - record.at, 1);
-            self.done.record(sent.done_at - record.at, 1);
+            self.sent.record(sent.sent_at - record.born, 1);
+            self.done.record(sent.done_at - record.born, 1);
         }
         let waited = sent.sent_at - sent.closed_at;
         self.waited += u64::from(!waited.is_zero());

@@ -15,7 +15,9 @@ pub mod meter;
 pub mod subject;
 
 pub mod capture;
+pub mod traffic;
 pub mod explain;
+pub mod tune;
 pub mod overhead;
 pub mod run;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]

@@ -9,6 +9,7 @@ mod draw;
 mod loader;
 
 pub use acks::Acks;
+pub(crate) use draw::Draw;
 pub use loader::{LoadReport, Loader, RunningLoad};
 
 use std::time::Duration;

@@ -47,7 +47,10 @@ impl KafkaTopic {
             config.set(property, value);
         }
         config
-            .set("enable.idempotence", "true")
+            // A dead letter is written at least once in any case. An idempotent producer would buy
+            // nothing for that, and librdkafka's can hold everything back until it times out once a
+            // broker has died in the middle of a request.
+            .set("enable.idempotence", "false")
             .set("acks", "all")
             .set("delivery.timeout.ms", DELIVERY_TIMEOUT.as_millis().to_string())
             // The broker has the last word on sizes; ours must not be in its way.

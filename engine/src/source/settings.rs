@@ -180,6 +180,8 @@ impl KafkaSettings {
             .set("bootstrap.servers", &self.bootstrap_servers)
             .set("client.id", &self.client_id)
             .set("allow.auto.create.topics", "false")
+            // Partitions that are added, and topics that are gone, are noticed this soon.
+            .set("topic.metadata.refresh.interval.ms", "30000")
             // The default of 10 s shows as seconds of silence after every broker restart.
             .set("reconnect.backoff.max.ms", "1000")
             // The bundled OpenSSL's own directory of certificates does not exist at run time.

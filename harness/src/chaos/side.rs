@@ -17,7 +17,7 @@ use super::pause;
 pub(super) const FUNCTION: &str = "beside";
 /// How long an engine without its topic is watched. The client itself waits half a minute before it
 /// believes that a topic is gone.
-const WATCH: Duration = Duration::from_secs(60);
+const WATCH: Duration = Duration::from_secs(120);
 /// CPU time that waiting may cost in that time, in hundredths of a second: a tenth of a core.
 const CPU_TICKS_MAX: u64 = 600;
 /// How long to wait for what must come.

@@ -12,6 +12,7 @@ pub mod run;
 pub mod scenarios;
 pub mod simulate;
 pub mod stub;
+pub mod tune;
 
 use std::path::Path;
 
@@ -19,7 +20,8 @@ use clap::{Parser, Subcommand};
 
 /// Everything worked.
 pub const OK: u8 = 0;
-/// The run ended, and its audit failed; a simulation violated what must hold; or a capture that was inspected is not whole.
+/// The run ended, and its audit failed; a simulation violated what must hold; a capture that was
+/// inspected is not whole; or no setting meets a goal.
 pub const AUDIT_FAILED: u8 = 1;
 /// The command line or a scenario makes no sense (clap's own code).
 pub const USAGE: u8 = 2;
@@ -45,6 +47,8 @@ pub enum Verb {
     Capture(Box<capture::CaptureArguments>),
     /// Show which batches some settings would make of a capture or a topic, and why: a dry run.
     Explain(Box<explain::ExplainArguments>),
+    /// Find the settings that meet a goal at the lowest cost, and show why.
+    Tune(Box<tune::TuneArguments>),
     /// Compare the engine's CPU per record with that of a bare librdkafka consumer.
     Overhead(Box<overhead::OverheadArguments>),
     /// Show where the engine's CPU time goes, and how far each stage is from its limit.
@@ -60,7 +64,7 @@ pub enum Verb {
     Scenarios,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 ok, 1 the audit or a simulation failed or a capture is not whole, 2 wrong usage, 3 it could not be done.\n\
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 the audit or a simulation failed, a capture is not whole or no setting meets a goal, 2 wrong usage, 3 it could not be done.\n\
                           RUST_LOG (such as pelton=debug) shows what the engine and its client say.";
 
 impl Arguments {
@@ -71,6 +75,7 @@ impl Arguments {
             Verb::Run(arguments) => arguments.act(),
             Verb::Capture(arguments) => arguments.act(),
             Verb::Explain(arguments) => arguments.act(),
+            Verb::Tune(arguments) => arguments.act(),
             Verb::Overhead(arguments) => arguments.act(),
             #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
             Verb::Profile(arguments) => arguments.act(),

@@ -11,6 +11,8 @@ use pelton::time::Nanos;
 pub struct Arrival {
     /// When.
     pub at: Nanos,
+    /// When it was meant to be sent: its age counts from then.
+    pub born: Nanos,
     /// Its partition's place.
     pub partition: u32,
     /// Bytes of its JSON in an event.
@@ -206,7 +208,10 @@ mod tests {
     }
 
     fn arrivals(at_ms: impl IntoIterator<Item = u64>) -> Vec<Arrival> {
-        at_ms.into_iter().map(|ms| Arrival { at: at(ms), partition: 0, bytes: 100, key_bytes: 10 }).collect()
+        at_ms
+            .into_iter()
+            .map(|ms| Arrival { at: at(ms), born: at(ms), partition: 0, bytes: 100, key_bytes: 10 })
+            .collect()
     }
 
     fn limits(batch_size: u32, window_ms: u64) -> BatchLimits {
@@ -269,7 +274,7 @@ mod tests {
                 .into_iter()
                 .map(|(gap, partition, bytes)| {
                     now += gap;
-                    Arrival { at: at(now), partition, bytes, key_bytes: 10 }
+                    Arrival { at: at(now), born: at(now), partition, bytes, key_bytes: 10 }
                 })
                 .collect();
             let limits = limits(batch_size, window_ms);

@@ -11,18 +11,18 @@ use crate::workload::scenario::Workload;
 use crate::workload::values::ValuePool;
 
 /// A record to be sent.
-pub(super) struct Drawn<'d> {
+pub(crate) struct Drawn<'d> {
     /// `None` for null.
-    pub(super) key: Option<&'d [u8]>,
+    pub(crate) key: Option<&'d [u8]>,
     /// `None` for null.
-    pub(super) value: Option<&'d [u8]>,
-    pub(super) headers: Option<OwnedHeaders>,
+    pub(crate) value: Option<&'d [u8]>,
+    pub(crate) headers: Option<OwnedHeaders>,
     /// Of key, value and headers.
-    pub(super) bytes: u32,
+    pub(crate) bytes: u32,
 }
 
 /// Draws records, one after the other.
-pub(super) struct Draw {
+pub(crate) struct Draw {
     workload: Workload,
     supply: Supply,
 }
@@ -45,7 +45,7 @@ enum Supply {
 }
 
 impl Draw {
-    pub(super) fn new(workload: &Workload) -> Self {
+    pub(crate) fn new(workload: &Workload) -> Self {
         let supply = match workload.replay {
             Some(recording) => {
                 Supply::Replayed { recording, sending: 0, next: vec![0; recording.partitions().len()] }
@@ -56,17 +56,17 @@ impl Draw {
     }
 
     /// Partitions that records are drawn for.
-    pub(super) fn partitions(&self) -> u32 {
+    pub(crate) fn partitions(&self) -> u32 {
         self.workload.partitions
     }
 
     /// Whether a record is meant to be sent whenever there is room.
-    pub(super) fn is_fast(&self) -> bool {
+    pub(crate) fn is_fast(&self) -> bool {
         self.workload.arrival == Arrival::Fast
     }
 
     /// Begins a replay at its first record, whatever was drawn before. Returns the schedule.
-    pub(super) fn begin(&mut self) -> Option<Schedule> {
+    pub(crate) fn begin(&mut self) -> Option<Schedule> {
         if let Supply::Replayed { sending, next, .. } = &mut self.supply {
             *sending = 0;
             next.fill(0);
@@ -75,7 +75,7 @@ impl Draw {
     }
 
     /// Which partition is next.
-    pub(super) fn partition(&mut self) -> u32 {
+    pub(crate) fn partition(&mut self) -> u32 {
         match &mut self.supply {
             Supply::Made { partitioner, random, .. } => partitioner.next(random),
             Supply::Replayed { recording, sending, .. } => {
@@ -88,7 +88,7 @@ impl Draw {
     }
 
     /// The next record for `partition`.
-    pub(super) fn record(&mut self, partition: u32) -> Drawn<'_> {
+    pub(crate) fn record(&mut self, partition: u32) -> Drawn<'_> {
         match &mut self.supply {
             Supply::Made { values, headers, random, key, .. } => {
                 let has_key = self.workload.key.write(partition, self.workload.partitions, random, key);

@@ -34,6 +34,12 @@ impl Latency {
         self.0.len()
     }
 
+    /// The latency below which this share of all lies, in microseconds.
+    #[must_use]
+    pub fn quantile_us(&self, share: f64) -> u64 {
+        self.0.value_at_quantile(share)
+    }
+
     /// The figures of a report.
     #[must_use]
     pub fn summary(&self) -> LatencySummary {

@@ -10,4 +10,6 @@ pub mod page;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub mod profile;
 pub mod text;
+pub mod tune;
+pub mod tune_page;
 pub mod simulate;

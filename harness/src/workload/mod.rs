@@ -4,7 +4,7 @@
 pub mod arrival;
 mod filling;
 pub mod function;
-mod grammar;
+pub(crate) mod grammar;
 pub mod keys;
 pub mod partitions;
 pub mod recording;

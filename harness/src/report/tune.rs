@@ -1,0 +1,246 @@
+//! A recommendation on a terminal.
+
+use std::fmt::{self, Write};
+
+use super::text::{bytes, count};
+use crate::tune::evaluate::Evaluation;
+use crate::tune::goal::Quantile;
+use crate::tune::tuned::{Candidate, Tuned};
+use crate::workload::units::Bytes;
+
+/// The report of a search. Ends with a new line.
+#[must_use]
+pub fn report(tuned: &Tuned) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = write(&mut text, tuned);
+    text
+}
+
+/// How many settings of the front are listed.
+const FRONT_LINES_MAX: usize = 12;
+
+fn write(out: &mut String, tuned: &Tuned) -> fmt::Result {
+    let (traffic, best) = (&tuned.traffic, &tuned.recommended.candidate);
+    writeln!(out, "\n{}: {}", tuned.workload, tuned.goal)?;
+    writeln!(
+        out,
+        "{} records of {:.0} s in {} partitions, {} each in an event; function {} with {}",
+        count(traffic.records as f64),
+        traffic.span_s,
+        traffic.partitions,
+        bytes(traffic.record_bytes_mean),
+        tuned.function,
+        Bytes(tuned.memory_bytes)
+    )?;
+    if tuned.interrupted {
+        writeln!(out, "Interrupted: what was measured until then.")?;
+    }
+    let verb = if tuned.recommended.meets_goal { "Recommended" } else { "Nearest to the goal" };
+    writeln!(out, "\n{verb}\n")?;
+    indented(out, &tuned.recommended.advice.toml)?;
+    writeln!(out)?;
+    headline(out, tuned, best)?;
+    writeln!(out, "\nWhat binds\n")?;
+    for bind in &tuned.binds {
+        writeln!(out, "  {bind}")?;
+    }
+    moved(out, tuned)?;
+    front(out, tuned)?;
+    runs(out, tuned)?;
+    scaling(out, tuned)?;
+    writeln!(out, "\nOn AWS\n")?;
+    indented(out, &tuned.recommended.advice.aws_cli)?;
+    if let Some(note) = &tuned.recommended.advice.note {
+        writeln!(out, "  {note}")?;
+    }
+    if !tuned.remarks.is_empty() {
+        writeln!(out, "\nRemarks\n")?;
+        for remark in &tuned.remarks {
+            writeln!(out, "  {remark}")?;
+        }
+    }
+    Ok(())
+}
+
+fn indented(out: &mut String, text: &str) -> fmt::Result {
+    for line in text.lines() {
+        let indent = if line.is_empty() { "" } else { "    " };
+        writeln!(out, "{indent}{line}")?;
+    }
+    Ok(())
+}
+
+fn headline(out: &mut String, tuned: &Tuned, best: &Candidate) -> fmt::Result {
+    let quantile = tuned.wanted.age.map_or(Quantile::P99, |limit| limit.quantile);
+    let one = &best.evaluation;
+    let currency = &tuned.prices.currency;
+    let line = |out: &mut String, name: &str, text: &str| writeln!(out, "  {name:<14} {text}");
+    line(
+        out,
+        "record age",
+        &format!(
+            "{quantile} {} (95 % interval {} to {} over {} draws); p50 {}, p99 {}",
+            ms(best.age_ms.mean),
+            ms(best.age_ms.low_mean),
+            ms(best.age_ms.high_mean),
+            tuned.seeds,
+            us(one.age.p50_us),
+            us(one.age.p99_us)
+        ),
+    )?;
+    line(
+        out,
+        "cost",
+        &format!(
+            "{} {currency} per million records, {} {currency} for 720 hours of this traffic",
+            money(best.per_million_records.mean),
+            money(one.cost.per_month)
+        ),
+    )?;
+    let default = &tuned.aws_default;
+    line(
+        out,
+        "AWS's default",
+        &format!(
+            "(100 records, 500 ms, {} pollers) {} {currency} per million, p99 age {}{}",
+            default.settings.pollers,
+            money(default.cost.per_million_records),
+            us(default.age.p99_us),
+            if default.keeps_up { "" } else { ", does not keep up" }
+        ),
+    )?;
+    line(
+        out,
+        "invocations",
+        &format!(
+            "{:.1} a second, {:.1} records each ({:.0} % of the batch size), {} of payload",
+            one.invocations_per_s,
+            one.batch_records_mean,
+            one.fill_by_records_share * 100.0,
+            bytes(one.payload_bytes_mean)
+        ),
+    )?;
+    line(
+        out,
+        "headroom",
+        &format!(
+            "up to {} records a second with full batches; {} arrive",
+            count(one.capacity_records_per_s),
+            count(one.records_per_s)
+        ),
+    )
+}
+
+fn moved(out: &mut String, tuned: &Tuned) -> fmt::Result {
+    if tuned.sensitivity.is_empty() {
+        return Ok(());
+    }
+    let best = &tuned.recommended.like_others;
+    writeln!(out, "\nIf one parameter is halved or doubled\n")?;
+    writeln!(out, "  {:<42} {:>10}  {:>12}", "", "p99 age", "per million")?;
+    row(out, "recommended", best, best)?;
+    for one in &tuned.sensitivity {
+        row(out, &one.evaluation.settings.to_string(), &one.evaluation, best)?;
+    }
+    Ok(())
+}
+
+fn row(out: &mut String, name: &str, one: &Evaluation, best: &Evaluation) -> fmt::Result {
+    let cost = one.cost.per_million_records / best.cost.per_million_records.max(f64::MIN_POSITIVE) - 1.0;
+    writeln!(
+        out,
+        "  {name:<42} {:>10}  {:>12}  {:>8}{}",
+        us(one.age.p99_us),
+        money(one.cost.per_million_records),
+        format!("{:+.0} %", cost * 100.0),
+        if one.keeps_up { "" } else { "  does not keep up" }
+    )
+}
+
+fn front(out: &mut String, tuned: &Tuned) -> fmt::Result {
+    let best = &tuned.recommended.like_others;
+    writeln!(
+        out,
+        "\nWhat no other setting beats ({} of {} settings that were tried on all of the traffic)\n",
+        tuned.front.len(),
+        tuned.evaluations.len()
+    )?;
+    writeln!(out, "  {:<42} {:>10}  {:>12}", "", "p99 age", "per million")?;
+    let step = tuned.front.len().div_ceil(FRONT_LINES_MAX).max(1);
+    for one in tuned.front.iter().step_by(step) {
+        row(out, &one.settings.to_string(), one, best)?;
+    }
+    Ok(())
+}
+
+fn runs(out: &mut String, tuned: &Tuned) -> fmt::Result {
+    if tuned.runs.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nIn real runs, and simulated\n")?;
+    writeln!(out, "  {:<42} {:>17}  {:>19}  {:>19}", "", "records/s", "p50 age", "p99 age")?;
+    for run in &tuned.runs {
+        let pair = |real: String, simulated: String| format!("{real} ({simulated})");
+        writeln!(
+            out,
+            "  {:<42} {:>17}  {:>19}  {:>19}{}",
+            run.settings.to_string(),
+            pair(count(run.real.records_per_s), count(run.simulated.records_per_s)),
+            pair(us(run.real.age.p50_us), us(run.simulated.age.p50_us)),
+            pair(us(run.real.age.p99_us), us(run.simulated.age.p99_us)),
+            if run.disagreements().is_empty() { "" } else { "  they differ" }
+        )?;
+    }
+    Ok(())
+}
+
+fn scaling(out: &mut String, tuned: &Tuned) -> fmt::Result {
+    writeln!(out, "\nIf AWS scales the pollers (a rough sketch)\n")?;
+    for one in &tuned.scaling {
+        let lag = one.seconds.iter().map(|second| second.lag_records).fold(0.0, f64::max);
+        let pollers = one.seconds.iter().map(|second| second.pollers).max().unwrap_or(0);
+        writeln!(
+            out,
+            "  {:<14} from {} to {pollers} pollers; at most {} records wait",
+            one.rules.name,
+            one.rules.pollers_min,
+            count(lag)
+        )?;
+    }
+    Ok(())
+}
+
+fn us(us: u64) -> String {
+    ms(us as f64 / 1e3)
+}
+
+fn ms(ms: f64) -> String {
+    match ms {
+        ms if ms >= 10_000.0 => format!("{:.1} s", ms / 1e3),
+        ms if ms >= 100.0 => format!("{ms:.0} ms"),
+        ms => format!("{ms:.1} ms"),
+    }
+}
+
+/// Three digits, however small.
+#[must_use]
+pub fn money(amount: f64) -> String {
+    if amount <= 0.0 || amount >= 100.0 {
+        return format!("{amount:.2}");
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 12")]
+    let decimals = (2.0 - amount.log10().floor()).clamp(2.0, 12.0) as usize;
+    format!("{amount:.decimals$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_has_three_digits() {
+        let shown = [0.0, 0.000_081_3, 0.012_34, 1.5, 42.125, 1_234.567].map(money);
+        assert_eq!(shown, ["0.00", "0.0000813", "0.0123", "1.50", "42.12", "1234.57"]);
+    }
+}
