@@ -123,9 +123,13 @@ fn equals_are_no_regression_and_a_slower_b_is_one() {
 
     let (code, report, _) = compare(&[text(&fast), text(&slow)]);
     assert_eq!(code, Some(1));
-    for part in
-        ["fast.json: throughput", "-10.0 %", "WORSE", "within noise", "REGRESSION: B is worse in records/s, data/s"]
-    {
+    for part in [
+        "fast.json: throughput",
+        "-10.0 %",
+        "WORSE",
+        "within noise",
+        "REGRESSION: B is worse in records/s, data/s",
+    ] {
         assert!(report.contains(part), "{part} is missing from\n{report}");
     }
 }

@@ -10,14 +10,9 @@ use crate::compare::{Comparison, Criteria, Loaded, ResultError, compare, read};
 use crate::report::compare::report;
 use crate::workload::LawError;
 
-/// Compare results of `run --json`, and say whether B is worse than A by more than noise.
-///
-/// With two files, the first is A and the second B. With --with, several runs of each side are
-/// compared: take them in turns (A, B, A, B) on a machine that is otherwise idle. From 6 runs a side on
-/// each run is one sample, and what differs from run to run counts as noise; with fewer, samples are
-/// blocks of the seconds within the runs, and it does not.
+/// Compare results of `run --json`: what is better, worse, or within noise.
 #[derive(Debug, Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = HELP)]
 pub struct CompareArguments {
     /// Results of A, what is compared with; or one of A and one of B.
     #[arg(required = true, value_name = "FILE")]
@@ -37,8 +32,13 @@ pub struct CompareArguments {
     pub json: Option<PathBuf>,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 B is not worse (or there were too few samples to say), 1 B is worse than A in a metric or\n\
-                          in its audit, 2 wrong usage, 3 a file cannot be read, written, or is no result.";
+const HELP: &str = "\
+With two files the first is A and the second B. Of several runs a side (A.. --with B..), take them in turns \
+on a machine that is otherwise idle. From 6 a side on each run is one sample, and what differs from run to \
+run counts as noise; with fewer, samples are blocks of the seconds within the runs, and it does not.
+
+Exit codes: 0 B is not worse, or there were too few samples to say; 1 B is worse than A in a metric or in \
+its audit; 2 wrong usage; 3 a file cannot be read or written, or is no result.";
 
 /// A percentage: `3%`, `0.5%`.
 #[derive(Clone, Copy, Debug, PartialEq)]
