@@ -23,7 +23,7 @@ pub enum Verdict {
     TooFewSamples,
 }
 
-/// A difference, each share one of A's median.
+/// A difference, each share one of A.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     /// B less A: the median over all pairs of a sample of B and one of A.
@@ -60,7 +60,11 @@ pub(super) fn is_resolvable(a: usize, b: usize, alpha: f64) -> bool {
 /// How `b` differs from `a`, not adjusted yet; `None` if A's median is zero, of which there are no
 /// shares. Both must be [resolvable](is_resolvable) at `alpha`.
 pub(super) fn difference(a: &[f64], b: &[f64], alpha: f64) -> Option<Difference> {
-    let base = median(a.to_vec()).filter(|base| *base > 0.0)?;
+    median(a.to_vec()).filter(|base| *base > 0.0)?;
+    // Logarithms: a difference is a factor, and no figure falls by more than all of it. A part without
+    // any records counts as hardly any.
+    let (a, b) = (logarithms(a), logarithms(b));
+    let (a, b) = (&a[..], &b[..]);
     let mut steps: Vec<f64> = b.iter().flat_map(|b| a.iter().map(move |a| b - a)).collect();
     let middle = median(steps.clone())?;
     steps.sort_by(f64::total_cmp);
@@ -78,12 +82,16 @@ pub(super) fn difference(a: &[f64], b: &[f64], alpha: f64) -> Option<Difference>
     let high = centre + gaps[centre..].partition_point(|gap| !is_rejected(gap));
     let p_value = p_value(a, b);
     Some(Difference {
-        share: middle / base,
-        low_share: steps[low] / base,
-        high_share: steps[high] / base,
+        share: middle.exp_m1(),
+        low_share: steps[low].exp_m1(),
+        high_share: steps[high].exp_m1(),
         p_value,
         p_value_holm: p_value,
     })
+}
+
+fn logarithms(figures: &[f64]) -> Vec<f64> {
+    figures.iter().map(|figure| figure.max(1e-9).ln()).collect()
 }
 
 /// The two-sided p-value. By the normal distribution with continuity correction at every size: it is
