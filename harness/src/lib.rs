@@ -30,5 +30,6 @@ pub mod chaos;
 
 pub mod allocator;
 pub mod cli;
+pub mod compare;
 pub mod report;
 pub mod result;

@@ -3,9 +3,11 @@
 //! The engine's threads only copy a few numbers into a bounded queue; auditing and histograms
 //! run on a thread of their own, so that measuring is not what is measured.
 
+mod slots;
 mod measured;
 
 pub use measured::{BatchCounts, Measured, OverlapCounts};
+pub use slots::{Piece, Slots};
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -13,6 +13,10 @@ use crate::workload::spec::Spec;
 /// fields may come without.
 pub const VERSION: u32 = 1;
 
+/// The remark of a run whose build makes its figures worthless.
+pub const NOT_OPTIMIZED: &str =
+    "this is not an optimised build: figures mean nothing; use cargo run --release";
+
 /// What one run came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
@@ -44,6 +48,9 @@ pub struct RunResult {
     pub latency_from: LatencyFrom,
     /// By stage.
     pub latency: StageSummaries,
+    /// The time after the warm-up piece by piece, for comparisons; none in older results.
+    #[serde(default)]
+    pub intervals: Vec<Interval>,
     /// The generator; `None` without one.
     pub load: Option<Load>,
     /// Every offset of the whole run.
@@ -65,6 +72,26 @@ pub struct Throughput {
     pub records_per_s: f64,
     /// Key, value and header bytes per second.
     pub record_bytes_per_s: f64,
+}
+
+/// A second after the warm-up; a tenth of what is measured if that is shorter than 10 s, and more
+/// seconds at once in runs of many minutes. What is left over at the end is in none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// From the end of the warm-up to its beginning.
+    pub start_s: f64,
+    /// How long it is.
+    pub elapsed_s: f64,
+    /// Records delivered in it.
+    pub records: u64,
+    /// Their key, value and header bytes.
+    pub record_bytes: u64,
+    /// CPU time of the engine, as [`Cpu::engine_s`].
+    pub engine_cpu_s: f64,
+    /// Half of the total latencies of records delivered in it were below; `None` without any.
+    pub latency_p50_us: Option<u64>,
+    /// 99 of 100 were below.
+    pub latency_p99_us: Option<u64>,
 }
 
 /// CPU seconds, user and system, in the time that [`Throughput`] is about.
@@ -222,6 +249,17 @@ pub(crate) fn example() -> RunResult {
             invocation: latency(9_000),
             commit: latency(70_000),
         },
+        intervals: (0..10)
+            .map(|second| Interval {
+                start_s: f64::from(second),
+                elapsed_s: 1.0,
+                records: 100_000,
+                record_bytes: 102_400_000,
+                engine_cpu_s: 0.09,
+                latency_p50_us: Some(20_000),
+                latency_p99_us: Some(80_000),
+            })
+            .collect(),
         load: Some(Load {
             records: 1_200_000,
             failed: 0,
@@ -243,6 +281,13 @@ mod tests {
         let result = example();
         let json = serde_json::to_string_pretty(&result).unwrap();
         assert_eq!(serde_json::from_str::<RunResult>(&json).unwrap(), result);
+    }
+
+    #[test]
+    fn a_result_from_before_there_were_intervals_has_none() {
+        let mut json = serde_json::to_value(example()).unwrap();
+        json.as_object_mut().unwrap().remove("intervals");
+        assert!(serde_json::from_value::<RunResult>(json).unwrap().intervals.is_empty());
     }
 
     /// The unit is the last word of the name, or the name says that it is a count or a share.

@@ -12,6 +12,7 @@ use pelton::time::{Clock, Nanos, wall_ms};
 
 use crate::load::{LoadReport, RunningLoad};
 use crate::measure::cpu::{CpuTimes, Role, Roles};
+use crate::measure::curve::CpuCurve;
 use crate::measure::machine::Machine;
 use crate::meter::Meter;
 use crate::result::RunResult;
@@ -134,11 +135,21 @@ pub fn run_probed(
     probe.prepare(&mut feed);
     let subject =
         subject::start(&plan.scenario.mapping, &feed, &plan.scenario.function, &(meter.tap() as _), clock)?;
-    let mut watch =
-        Watch { plan, meter, subject, roles, clock, interrupted, tell, probe, told_at: Nanos::ZERO };
+    let mut watch = Watch {
+        plan,
+        meter,
+        subject,
+        roles,
+        clock,
+        interrupted,
+        tell,
+        probe,
+        told_at: Nanos::ZERO,
+        engine_cpu: CpuCurve::default(),
+    };
     let primed = watch.prime(&mut ground)?;
     let (window, load) = watch.load(&mut ground, primed)?;
-    let Watch { meter, subject, .. } = watch;
+    let Watch { meter, subject, engine_cpu, .. } = watch;
     let (invocations, remarks) = subject.end();
     let measured = meter.finish();
     let ends = ground.ends();
@@ -146,6 +157,7 @@ pub fn run_probed(
         started_at_unix_ms,
         interrupted: interrupted.load(Ordering::Relaxed),
         window,
+        engine_cpu,
         load,
         invocations,
         remarks,
@@ -163,6 +175,7 @@ struct Finished {
     started_at_unix_ms: i64,
     interrupted: bool,
     window: Window,
+    engine_cpu: CpuCurve,
     load: Option<LoadReport>,
     invocations: std::collections::BTreeMap<String, u64>,
     remarks: Vec<String>,
@@ -174,6 +187,11 @@ struct Finished {
 /// What passed between the end of the warm-up and the last delivery.
 #[derive(Clone, Copy, Debug, Default)]
 struct Window {
+    /// The end of the warm-up.
+    from: Nanos,
+    /// The last delivery.
+    until: Nanos,
+    /// From the first reading to the last: a little less than between the two.
     elapsed: Duration,
     records: u64,
     bytes: u64,
@@ -201,6 +219,7 @@ struct Watch<'r> {
     tell: &'r mut dyn FnMut(Tick),
     probe: &'r mut dyn Probe,
     told_at: Nanos,
+    engine_cpu: CpuCurve,
 }
 
 impl Watch<'_> {
@@ -263,6 +282,8 @@ impl Watch<'_> {
         // the rest belongs to it.
         let last = if report.is_some() { self.read() } else { at_end };
         let window = first.map(|first| Window {
+            from: measure_from,
+            until: last.at,
             elapsed: last.at - first.at,
             records: last.records - first.records,
             bytes: last.bytes - first.bytes,
@@ -332,12 +353,14 @@ impl Watch<'_> {
 
     fn read(&mut self) -> Reading {
         let progress = self.meter.progress();
-        Reading {
+        let reading = Reading {
             at: self.clock.now(),
             records: progress.records(),
             bytes: progress.bytes(),
             cpu: self.roles.read(Role::Engine),
-        }
+        };
+        self.engine_cpu.add(reading.at, reading.cpu.engine);
+        reading
     }
 
     /// Sleeps a moment, and tells what there is.
@@ -348,7 +371,9 @@ impl Watch<'_> {
             self.told_at = now;
             let (records, reached) = (self.meter.progress().records(), self.meter.progress().reached());
             (self.tell)(Tick { phase, done_share, records, lag: sent.saturating_sub(reached), at: now });
-            self.roles.read(Role::Engine);
+        }
+        if self.engine_cpu.is_due(now) {
+            self.engine_cpu.add(now, self.roles.read(Role::Engine).engine);
         }
         if !self.subject.engine.is_running() && phase == Phase::Starting {
             bail!("the engine ended before it had delivered anything; its last words are in the log");

@@ -19,7 +19,7 @@ pub(super) const FUNCTION: &str = "beside";
 /// believes that a topic is gone.
 const WATCH: Duration = Duration::from_secs(120);
 /// CPU time that waiting may cost in that time, in hundredths of a second: a tenth of a core.
-const CPU_TICKS_MAX: u64 = 600;
+const CPU_TICKS_MAX: u64 = 1_200;
 /// How long to wait for what must come.
 const PATIENCE: Duration = Duration::from_secs(45);
 /// Records of a topic that is soon deleted.

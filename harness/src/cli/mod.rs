@@ -3,6 +3,7 @@
 pub mod access;
 pub mod capture;
 pub mod chaos;
+pub mod compare;
 pub mod explain;
 pub mod interrupt;
 pub mod overhead;
@@ -21,11 +22,11 @@ use clap::{Parser, Subcommand};
 /// Everything worked.
 pub const OK: u8 = 0;
 /// The run ended, and its audit failed; a simulation violated what must hold; a capture that was
-/// inspected is not whole; or no setting meets a goal.
+/// inspected is not whole; a result is worse than another; or no setting meets a goal.
 pub const AUDIT_FAILED: u8 = 1;
 /// The command line or a scenario makes no sense (clap's own code).
 pub const USAGE: u8 = 2;
-/// The run could not be made: no broker, no engine.
+/// The run could not be made: no broker, no engine; or what is to be compared is no result.
 pub const COULD_NOT_RUN: u8 = 3;
 
 /// Drives the Pelton engine with a known load, audits every offset, and measures where time and
@@ -43,6 +44,8 @@ pub struct Arguments {
 pub enum Verb {
     /// Load the engine, audit it and measure it.
     Run(Box<run::RunArguments>),
+    /// Compare results of `run --json`: what is better, worse, or within noise.
+    Compare(compare::CompareArguments),
     /// Record a live topic to a file, for `--replay`.
     Capture(Box<capture::CaptureArguments>),
     /// Show which batches some settings would make of a capture or a topic, and why: a dry run.
@@ -64,7 +67,7 @@ pub enum Verb {
     Scenarios,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 ok, 1 the audit or a simulation failed, a capture is not whole or no setting meets a goal, 2 wrong usage, 3 it could not be done.\n\
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 the audit or a simulation failed, a capture is not whole, a result is worse or no setting meets a goal, 2 wrong usage, 3 it could not be done.\n\
                           RUST_LOG (such as pelton=debug) shows what the engine and its client say.";
 
 impl Arguments {
@@ -73,6 +76,7 @@ impl Arguments {
     pub fn act(self) -> u8 {
         match self.verb {
             Verb::Run(arguments) => arguments.act(),
+            Verb::Compare(arguments) => arguments.act(),
             Verb::Capture(arguments) => arguments.act(),
             Verb::Explain(arguments) => arguments.act(),
             Verb::Tune(arguments) => arguments.act(),

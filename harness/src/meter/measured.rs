@@ -9,7 +9,7 @@ use std::time::Duration;
 use pelton::batch::FlushCause;
 use pelton::time::Nanos;
 
-use super::{Delivered, Origin, Polled, Progress};
+use super::{Delivered, Origin, Polled, Progress, Slots};
 use crate::audit::Audit;
 use crate::measure::histogram::{Latency, Stages};
 
@@ -22,6 +22,8 @@ pub struct Measured {
     pub audit: Audit,
     /// Latencies after the warm-up.
     pub stages: Stages,
+    /// Deliveries after the warm-up, by the time they were made.
+    pub slots: Slots,
     /// Batches after the warm-up.
     pub batches: BatchCounts,
     /// How work on the next batch and invocations overlapped, after the warm-up.
@@ -76,6 +78,7 @@ impl Measured {
             progress,
             audit: Audit::new(starts),
             stages: Stages::default(),
+            slots: Slots::default(),
             batches: BatchCounts::default(),
             overlap: OverlapCounts::default(),
             uncommitted: starts.iter().map(|_| VecDeque::new()).collect(),
@@ -85,6 +88,9 @@ impl Measured {
 
     pub(super) fn on_delivered(&mut self, batch: &Delivered) {
         let measure_from = Nanos(self.progress.measure_from.load(Ordering::Relaxed));
+        if batch.done_at >= measure_from {
+            self.slots.reach(batch.done_at - measure_from);
+        }
         let mut counted = 0;
         for run in &batch.runs {
             let before = self.audit.next(run.partition);
@@ -138,6 +144,7 @@ impl Measured {
             Origin::Corpus(corpus) => {
                 if run.at >= measure_from {
                     self.stages.total.record(batch.done_at - run.at, records);
+                    self.slots.record(batch.done_at - run.at, records);
                     self.stages.broker_wait.record(Duration::ZERO, records);
                     counted = records;
                 }
@@ -150,6 +157,7 @@ impl Measured {
                     if sent.intended >= measure_from {
                         counted += 1;
                         self.stages.total.record(batch.done_at - sent.intended, 1);
+                        self.slots.record(batch.done_at - sent.intended, 1);
                         self.stages.broker_wait.record(run.at - sent.intended, 1);
                     }
                 });
@@ -159,6 +167,9 @@ impl Measured {
         if counted > 0 {
             let window = (batch.sealed_at - run.at).saturating_sub(batch.encode);
             self.stages.window.record(window, counted);
+        }
+        if batch.done_at >= measure_from {
+            self.slots.deliver(records, bytes);
         }
         self.progress.records.fetch_add(records, Ordering::Relaxed);
         self.progress.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -284,6 +295,9 @@ mod tests {
         assert_eq!(measured.stages.total.count(), 1);
         assert_eq!(measured.progress.records(), 2);
         assert_eq!(measured.progress.bytes(), 20);
+        // Both were delivered after the warm-up, which is what throughput is about.
+        let piece = measured.slots.pieces(Duration::from_millis(100))[2];
+        assert_eq!((piece.records, piece.bytes, piece.latency.count), (2, 20, 1));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Results for people.
 
 pub mod capture;
+pub mod compare;
 pub mod explain;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub mod findings;

@@ -6,13 +6,16 @@ use super::{Finished, RunPlan, Window};
 use crate::audit::{Commits, Verdict};
 use crate::load::EMBEDDED_OUTSTANDING_BYTES_MAX;
 use crate::measure::cpu::peak_resident_bytes;
-use crate::meter::Measured;
-use crate::result::{Batches, Cpu, LatencyFrom, Load, Overlap, RunResult, Throughput, VERSION, ratio};
+use crate::meter::{Measured, Piece};
+use crate::result::{
+    Batches, Cpu, Interval, LatencyFrom, Load, NOT_OPTIMIZED, Overlap, RunResult, Throughput, VERSION, ratio,
+};
 use crate::workload::arrival::Arrival;
 use crate::workload::scenario::SourceSpec;
 
 pub(super) fn result(plan: &RunPlan, measured: &Measured, finished: Finished) -> RunResult {
     let audit = measured.audit.verdict(&finished.ends, Commits::Expected);
+    let intervals = intervals(measured, &finished);
     let mut remarks = remarks(plan, &finished, &audit);
     remarks.extend(finished.remarks);
     let latency_from = match (&plan.scenario.source, plan.scenario.workload.arrival) {
@@ -47,10 +50,29 @@ pub(super) fn result(plan: &RunPlan, measured: &Measured, finished: Finished) ->
         invocations: finished.invocations,
         latency_from,
         latency: measured.stages.summaries(),
+        intervals,
         load,
         audit,
         remarks,
     }
+}
+
+fn intervals(measured: &Measured, finished: &Finished) -> Vec<Interval> {
+    let window = &finished.window;
+    let interval = |piece: &Piece| {
+        let from = window.from + piece.start;
+        let figure = |us: u64| (piece.latency.count > 0).then_some(us);
+        Interval {
+            start_s: piece.start.as_secs_f64(),
+            elapsed_s: piece.elapsed.as_secs_f64(),
+            records: piece.records,
+            record_bytes: piece.bytes,
+            engine_cpu_s: finished.engine_cpu.between(from, from + piece.elapsed).as_secs_f64(),
+            latency_p50_us: figure(piece.latency.p50_us),
+            latency_p99_us: figure(piece.latency.p99_us),
+        }
+    };
+    measured.slots.pieces(window.until - window.from).iter().map(interval).collect()
 }
 
 fn throughput(window: &Window) -> Throughput {
@@ -135,8 +157,7 @@ fn remarks(plan: &RunPlan, finished: &Finished, audit: &Verdict) -> Vec<String> 
         ));
     }
     if !finished.machine.optimized {
-        remarks
-            .push("this is not an optimised build: figures mean nothing; use cargo run --release".to_owned());
+        remarks.push(NOT_OPTIMIZED.to_owned());
     }
     remarks
 }
