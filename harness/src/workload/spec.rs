@@ -56,7 +56,8 @@ pub struct Spec {
     #[arg(long, value_name = "TIME", help_heading = "Load")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<Span>,
-    /// Load for this time before anything is measured (the audit covers it) [default: 2s].
+    /// Load for this time before anything is measured (the audit covers it) [default: 2s; 0s with a
+    /// backlog, which would pass in it].
     #[arg(long, value_name = "TIME", help_heading = "Load")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warm_up: Option<Span>,
@@ -313,12 +314,13 @@ impl Spec {
             (Some(records), None) => End::Records(in_range("records", records, 1..=1 << 40, "1 to 2^40")?),
             (None, duration) => End::After(duration.map_or(Duration::from_secs(15), |span| span.0)),
         };
+        let warm_up = Duration::from_secs(if workload.backlog > 0 { 0 } else { 2 });
         Ok(Scenario {
             mapping: self.resolve_mapping(&source)?,
             source,
             workload,
             end,
-            warm_up: self.warm_up.map_or(Duration::from_secs(2), |span| span.0),
+            warm_up: self.warm_up.map_or(warm_up, |span| span.0),
             function: self.resolve_function()?,
         })
     }
@@ -554,6 +556,15 @@ mod tests {
         assert_eq!(scenario.workload.value_size, SizeLaw::Fixed(Bytes(100)));
         assert_eq!(scenario.workload.key, KeyLaw::Random(Bytes(8)));
         assert_eq!(scenario.source, SourceSpec::Kafka { brokers: "a:1".into(), topic: None });
+    }
+
+    #[test]
+    fn a_backlog_is_measured_unless_somebody_wants_a_warm_up() {
+        let warm_up = |text: &str| spec(text).resolve().unwrap().warm_up;
+        assert_eq!(warm_up("arrival = \"constant(1k/s)\""), Duration::from_secs(2));
+        assert_eq!(warm_up("arrival = \"constant(1k/s)\"\nbacklog = 9"), Duration::ZERO);
+        let given = "arrival = \"constant(1k/s)\"\nbacklog = 9\nwarm_up = \"1s\"";
+        assert_eq!(warm_up(given), Duration::from_secs(1));
     }
 
     #[test]
