@@ -19,7 +19,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::workload::recording::{Recorded, RecordedPartition, Recording, Run};
 use crate::workload::scenario::Workload;
-use crate::workload::values::ValuePool;
+use crate::workload::values::{POOL_VALUES_MAX, ValuePool};
 
 /// Consecutive records of one partition in a read: what a broker's batch of 1 KiB records holds.
 const RUN_RECORDS: usize = 500;
@@ -113,14 +113,16 @@ impl Corpus {
             .collect();
         let headers: &'static [Header<'static>] = headers.leak();
         let mut key = Vec::new();
-        let records: Vec<Recorded> = (0..values.len())
+        // Large values are few: used again, so that the share of tombstones among them is met.
+        let count = if workload.tombstones.get() > 0.0 { POOL_VALUES_MAX } else { values.len() };
+        let records: Vec<Recorded> = (0..count)
             .map(|index| Recorded {
                 // In memory a key does not choose the partition: records serve all of them.
                 key: workload
                     .key
                     .write(0, workload.partitions, &mut random, &mut key)
                     .then(|| &*key.clone().leak()),
-                value: Some(values.value(index)),
+                value: (!workload.is_tombstone(&mut random)).then(|| values.value(index % values.len())),
                 headers,
                 timestamp: None,
             })
@@ -471,6 +473,24 @@ mod tests {
         }
         assert_eq!(corpus.bytes(0, 0..10_000), sum);
         assert_eq!(corpus.bytes(0, 0..4_321) + corpus.bytes(0, 4_321..10_000), sum);
+    }
+
+    #[test]
+    fn tombstones_have_a_key_and_no_value_and_their_sizes_are_accounted() {
+        // Values so large that the pool holds few.
+        let laws = "partitions = 1\nvalue_size = \"8MiB\"\nkey = \"random(7B)\"\ntombstones = \"25%\"";
+        let (corpus, mut source) = source(laws, Some(4_000));
+        let (mut tombstones, mut bytes) = (0, 0);
+        while source.queue(0).read(500) > 0 {
+            for record in source.queue(0).pending() {
+                tombstones += u64::from(record.value.is_none());
+                bytes += record.value.map_or(0, <[u8]>::len) + record.key.unwrap().len();
+            }
+            let pending = source.queue(0).pending().len();
+            source.queue(0).advance(pending);
+        }
+        assert!((850..1_150).contains(&tombstones), "{tombstones} of 4000");
+        assert_eq!(corpus.bytes(0, 0..4_000), bytes as u64);
     }
 
     #[test]

@@ -162,8 +162,14 @@ pub enum LatencyFrom {
 pub struct Load {
     /// Records sent, the warm-up included.
     pub records: u64,
+    /// Those of them without a value.
+    #[serde(default)]
+    pub tombstones: u64,
     /// Records that the broker did not take.
     pub failed: u64,
+    /// The records of the partition that has most, as a share of all.
+    #[serde(default)]
+    pub hottest_partition_share: f64,
     /// From the intended send until the record was handed to the producer. Part of the broker wait.
     pub lateness: LatencySummary,
     /// Time in which the loader had to wait for the engine, lest the embedded broker forget.
@@ -262,7 +268,9 @@ pub(crate) fn example() -> RunResult {
             .collect(),
         load: Some(Load {
             records: 1_200_000,
+            tombstones: 0,
             failed: 0,
+            hottest_partition_share: 0.0625,
             lateness: latency(70),
             paced_s: 0.0,
             outstanding_bytes_peak: 1 << 20,
@@ -293,7 +301,7 @@ mod tests {
     /// The unit is the last word of the name, or the name says that it is a count or a share.
     #[test]
     fn every_number_carries_its_unit_in_its_name() {
-        const COUNTS: [&str; 11] = [
+        const COUNTS: [&str; 12] = [
             "version",
             "cores",
             "records",
@@ -301,6 +309,7 @@ mod tests {
             "count",
             "full_ahead",
             "failed",
+            "tombstones",
             "success",
             "throttled",
             "window",

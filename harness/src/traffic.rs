@@ -67,8 +67,10 @@ impl Traffic {
             .collect();
         let mut next = vec![0_i64; templates.len()];
         let mut traffic = Self { partitions: workload.partitions, ..Self::default() };
-        for _ in 0..extent.records_max {
-            let at = schedule.next_send();
+        let backlog = draw.backlog();
+        for number in 0..extent.records_max {
+            // What waits at the beginning is followed by the schedule.
+            let at = if number < backlog { Duration::ZERO } else { schedule.next_send() };
             if at >= extent.until {
                 break;
             }

@@ -115,6 +115,68 @@ fn faults_cost_retries_and_no_record() {
     assert!(attempts > result.invocations["success"], "{text}");
 }
 
+/// A short run of a scenario, which must be clean.
+fn brief(scenario: &str, differs: &[&str]) -> RunResult {
+    let directory = tempfile::tempdir().expect("a directory");
+    let arguments = [&["--scenario", scenario, "--warm-up", "0s"][..], differs].concat();
+    let (result, text) = run(&arguments, &directory.path().join("result.json"));
+    assert!(result.is_clean(), "{text}");
+    assert!(!result.invocations.contains_key("function_error"), "{text}");
+    result
+}
+
+#[test]
+fn telemetry_is_many_small_records_spread_evenly() {
+    let result = brief("telemetry", &["--records", "20000"]);
+    let mean = result.throughput.record_bytes as f64 / result.throughput.records as f64;
+    assert!((96.0..216.0).contains(&mean), "values of 80 to 200 B and a key of 16: {mean}");
+    let load = result.load.expect("there was a generator");
+    assert_eq!((load.records, load.tombstones), (20_000, 0));
+    assert!(load.hottest_partition_share < 0.07, "{load:?}");
+}
+
+#[test]
+fn clicks_fill_batches_in_a_burst_and_windows_between() {
+    // A burst, its calm and the next burst.
+    let result = brief("clicks", &["--records", "24000"]);
+    let causes = &result.batches.causes;
+    assert!(causes["count"] > 0 && causes["window"] > 0, "{causes:?}");
+}
+
+#[test]
+fn documents_meet_the_payload_limit_and_never_the_batch_size() {
+    let result = brief("documents", &["--records", "150"]);
+    let batches = &result.batches;
+    assert!(batches.causes["bytes"] > 0 && !batches.causes.contains_key("count"), "{batches:?}");
+    // The next document had no room.
+    let largest = 1_000 * 1024 * 4 / 3 + 1024;
+    assert!((6_291_455 - largest..=6_291_455).contains(&batches.payload_bytes_max), "{batches:?}");
+}
+
+#[test]
+fn changes_of_rows_have_deletions_among_them() {
+    let result = brief("cdc", &["--records", "8000"]);
+    let load = result.load.expect("there was a generator");
+    assert!((300..500).contains(&load.tombstones), "5 % of 8000: {load:?}");
+}
+
+#[test]
+fn skew_puts_half_of_the_records_into_one_partition() {
+    let result = brief("skew", &["--records", "8000"]);
+    let share = result.load.expect("there was a generator").hottest_partition_share;
+    assert!((0.44..0.51).contains(&share), "zipf(1.5) over 16 gives the first 47 %: {share}");
+}
+
+#[test]
+fn a_backlog_is_there_at_once_and_the_rate_goes_on_behind_it() {
+    let result = brief("backlog", &["--backlog", "20000", "--records", "22000"]);
+    let load = result.load.expect("there was a generator");
+    assert_eq!(load.records, 22_000);
+    // All are measured from when they were meant to be there; late can only be what has a schedule.
+    assert_eq!(result.latency.total.count, 22_000);
+    assert_eq!(load.lateness.count, 2_000);
+}
+
 #[test]
 fn wrong_usage_says_what_would_do_and_exits_with_2() {
     for (arguments, word) in [
@@ -122,6 +184,10 @@ fn wrong_usage_says_what_would_do_and_exits_with_2() {
         (&["run", "--batch-size", "20000"][..], "1 to 10000"),
         (&["run", "--arrival", "quick"][..], "constant(50k/s)"),
         (&["run", "--source", "memory", "--arrival", "constant(1k/s)"][..], "embedded"),
+        (&["run", "--arrival", "bursts(2k/s, 100, base=3k/s)"][..], "must be below 2000/s"),
+        (&["run", "--tombstones", "120%"][..], "0% to 100%"),
+        (&["run", "--scenario", "latency", "--tombstones", "5%"][..], "together with `key`"),
+        (&["run", "--scenario", "small", "--backlog", "1000"][..], "together with an `arrival`"),
     ] {
         let output = harness(arguments);
         let text = String::from_utf8_lossy(&output.stderr);

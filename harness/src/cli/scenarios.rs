@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::workload::spec::{Spec, SpecError};
 
 /// Name and text of each.
-const SCENARIOS: [(&str, &str); 7] = [
+const SCENARIOS: [(&str, &str); 13] = [
     ("demo", include_str!("../../scenarios/demo.toml")),
     ("throughput", include_str!("../../scenarios/throughput.toml")),
     ("small", include_str!("../../scenarios/small.toml")),
@@ -14,6 +14,12 @@ const SCENARIOS: [(&str, &str); 7] = [
     ("latency", include_str!("../../scenarios/latency.toml")),
     ("overlap", include_str!("../../scenarios/overlap.toml")),
     ("faults", include_str!("../../scenarios/faults.toml")),
+    ("telemetry", include_str!("../../scenarios/telemetry.toml")),
+    ("clicks", include_str!("../../scenarios/clicks.toml")),
+    ("documents", include_str!("../../scenarios/documents.toml")),
+    ("cdc", include_str!("../../scenarios/cdc.toml")),
+    ("skew", include_str!("../../scenarios/skew.toml")),
+    ("backlog", include_str!("../../scenarios/backlog.toml")),
 ];
 
 /// Finds a scenario by its name, or reads it from a file.
@@ -61,6 +67,14 @@ mod tests {
             let spec = find(name).unwrap();
             spec.resolve().unwrap_or_else(|error| panic!("{name}: {error}"));
             assert!(spec.about.is_some_and(|about| !about.is_empty()), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_readme_has_a_line_for_every_scenario() {
+        let readme = include_str!("../../../README.md");
+        for (name, _) in SCENARIOS {
+            assert!(readme.contains(&format!("\n| `{name}` | ")), "{name}");
         }
     }
 

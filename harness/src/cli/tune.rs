@@ -239,7 +239,9 @@ impl TuneArguments {
             optimise: self.optimise,
             concurrency_max: self.max_concurrency,
         };
-        let length = RunLength { warm_up: Duration::from_secs(3), duration: self.run_duration.0 };
+        // What waits at the beginning is what it is about.
+        let warm_up = Duration::from_secs(if scenario.workload.backlog > 0 { 0 } else { 3 });
+        let length = RunLength { warm_up, duration: self.run_duration.0 };
         if !self.no_runs && length.duration < Duration::from_secs(1) {
             anyhow::bail!("`run-duration` is {}; give 1s or more, or --no-runs", self.run_duration);
         }

@@ -65,6 +65,11 @@ impl Draw {
         self.workload.arrival == Arrival::Fast
     }
 
+    /// How many records are there at once, before the schedule begins.
+    pub(crate) fn backlog(&self) -> u64 {
+        self.workload.backlog
+    }
+
     /// Begins a replay at its first record, whatever was drawn before. Returns the schedule.
     pub(crate) fn begin(&mut self) -> Option<Schedule> {
         if let Supply::Replayed { sending, next, .. } = &mut self.supply {
@@ -93,10 +98,11 @@ impl Draw {
             Supply::Made { values, headers, random, key, .. } => {
                 let has_key = self.workload.key.write(partition, self.workload.partitions, random, key);
                 let value = values.value(random.random_range(0..values.len()));
-                let bytes = value.len() as u64 + self.workload.side_bytes();
+                let value = (!self.workload.is_tombstone(random)).then_some(value);
+                let bytes = value.map_or(0, <[u8]>::len) as u64 + self.workload.side_bytes();
                 Drawn {
                     key: has_key.then_some(&key[..]),
-                    value: Some(value),
+                    value,
                     headers: headers.clone(),
                     bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
                 }

@@ -42,8 +42,10 @@ pub struct LoadReport {
     pub records: u64,
     /// Their key, value and header bytes.
     pub bytes: u64,
-    /// How long after its intended time each record was handed to the producer. Empty without a
-    /// schedule.
+    /// Those without a value.
+    pub tombstones: u64,
+    /// How long after its intended time each record was handed to the producer; those of a backlog
+    /// left out, which no producer sends at once. Empty without a schedule.
     pub lateness: Latency,
     /// Time spent waiting for the engine, so that the broker would not forget records.
     pub paced: Duration,
@@ -154,7 +156,8 @@ impl Loader {
     }
 
     /// Sends the workload from `start` on: records meant to be sent before `until`, `records_max`
-    /// of them at most. Lateness counts from `measure_from`.
+    /// of them at most. Those of a backlog are meant to be there at `start`; the schedule begins when
+    /// they are. Lateness counts from `measure_from`.
     ///
     /// # Errors
     /// If the machine refuses a thread.
@@ -185,11 +188,17 @@ impl Loader {
         let mut schedule = self.draw.begin();
         let mut pace = Pace::default();
         let mut lateness = Latency::new();
-        let (mut records, mut bytes) = (0, 0);
+        let (mut records, mut bytes, mut tombstones) = (0, 0, 0);
+        let backlog = self.draw.backlog();
+        let mut schedule_start = start;
         let mut error = None;
         while records < records_max && !shared.stop.load(Ordering::Relaxed) {
+            if records == backlog && backlog > 0 {
+                schedule_start = self.clock.now();
+            }
             let intended = match &mut schedule {
-                Some(schedule) => start + schedule.next_send(),
+                Some(_) if records < backlog => start,
+                Some(schedule) => schedule_start + schedule.next_send(),
                 None => self.clock.now(),
             };
             if intended >= until || !self.wait_until(intended, shared) {
@@ -198,7 +207,10 @@ impl Loader {
             let partition = self.draw.partition();
             match self.send(partition, intended, &mut pace, shared) {
                 Ok(None) => break,
-                Ok(Some(sent)) => bytes += u64::from(sent),
+                Ok(Some(sent)) => {
+                    bytes += u64::from(sent.bytes);
+                    tombstones += u64::from(sent.is_tombstone);
+                }
                 Err(failed) => {
                     error = Some(failed);
                     break;
@@ -206,7 +218,7 @@ impl Loader {
             }
             records += 1;
             shared.records.store(records, Ordering::Relaxed);
-            if schedule.is_some() && intended >= measure_from {
+            if schedule.is_some() && records > backlog && intended >= measure_from {
                 lateness.record(self.clock.now() - intended, 1);
             }
             if records % u64::from(POLL_RECORDS) == 0 {
@@ -220,6 +232,7 @@ impl Loader {
         LoadReport {
             records,
             bytes,
+            tombstones,
             lateness,
             paced: pace.waited,
             failed: self.acks.failed(),
@@ -241,15 +254,14 @@ impl Loader {
         true
     }
 
-    /// Sends one record, waiting for room first. Returns its bytes; `None` if the loader is to
-    /// stop.
+    /// Sends one record, waiting for room first. `None` if the loader is to stop.
     fn send(
         &mut self,
         partition: u32,
         intended: Nanos,
         pace: &mut Pace,
         shared: &Shared,
-    ) -> Result<Option<u32>, LoadError> {
+    ) -> Result<Option<HandedOver>, LoadError> {
         let at = partition as usize;
         let limit = self.settings.outstanding_bytes_max.unwrap_or(u64::MAX);
         if self.ledger.outstanding_bytes(at) >= limit {
@@ -267,6 +279,7 @@ impl Loader {
         let intended = if self.draw.is_fast() { self.clock.now() } else { intended };
         let Drawn { key, value, headers, bytes } = self.draw.record(partition);
         let offset = self.ledger.on_sent(at, Sent { intended, bytes });
+        let handed_over = HandedOver { bytes, is_tombstone: value.is_none() };
         let mut record =
             BaseRecord::with_opaque_to(&self.settings.topic, usize::try_from(offset).unwrap_or(0))
                 .partition(i32::try_from(partition).unwrap_or(i32::MAX));
@@ -281,7 +294,7 @@ impl Loader {
         }
         loop {
             match self.producer.send(record) {
-                Ok(()) => return Ok(Some(bytes)),
+                Ok(()) => return Ok(Some(handed_over)),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     if shared.stop.load(Ordering::Relaxed) {
                         self.ledger.on_not_sent(at);
@@ -305,6 +318,13 @@ impl Loader {
             tracing::warn!(%error, "the loader's last records were not acknowledged");
         }
     }
+}
+
+/// A record that the producer has taken.
+struct HandedOver {
+    /// Of key, value and headers.
+    bytes: u32,
+    is_tombstone: bool,
 }
 
 /// Time spent waiting for the engine.

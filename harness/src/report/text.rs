@@ -32,6 +32,19 @@ fn write(out: &mut String, result: &RunResult) -> fmt::Result {
             if result.interrupted { ", interrupted" } else { "" }
         ),
     )?;
+    if let Some(load) = &result.load {
+        let tombstones = match load.tombstones {
+            0 => String::new(),
+            number => format!(", {} of them without a value", count(number as f64)),
+        };
+        let hottest = 100.0 * load.hottest_partition_share;
+        let records = count(load.records as f64);
+        line(
+            out,
+            "sent",
+            &format!("{records} records{tombstones}; {hottest:.1} % to the fullest partition"),
+        )?;
+    }
     cost(out, result)?;
     batches(out, result)?;
     latency(out, result)?;
@@ -284,6 +297,7 @@ mod tests {
             "generator late",
             "clean",
             "90.0 %",
+            "6.2 % to the fullest partition",
         ] {
             assert!(text.contains(part), "{part} is missing from\n{text}");
         }

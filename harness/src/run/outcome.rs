@@ -25,7 +25,9 @@ pub(super) fn result(plan: &RunPlan, measured: &Measured, finished: Finished) ->
     };
     let load = finished.load.map(|load| Load {
         records: load.records,
+        tombstones: load.tombstones,
         failed: load.failed,
+        hottest_partition_share: hottest_partition_share(&finished.starts, &finished.ends),
         lateness: load.lateness.summary(),
         paced_s: load.paced.as_secs_f64(),
         outstanding_bytes_peak: finished.outstanding_bytes_peak,
@@ -73,6 +75,11 @@ fn intervals(measured: &Measured, finished: &Finished) -> Vec<Interval> {
         }
     };
     measured.slots.pieces(window.until - window.from).iter().map(interval).collect()
+}
+
+fn hottest_partition_share(starts: &[i64], ends: &[i64]) -> f64 {
+    let records = || starts.iter().zip(ends).map(|(start, end)| end - start);
+    ratio(records().max().unwrap_or(0) as f64, records().sum::<i64>() as f64)
 }
 
 fn throughput(window: &Window) -> Throughput {

@@ -25,12 +25,14 @@ pub enum Arrival {
     Constant(Rate),
     /// Independent arrivals: exponential gaps of this mean rate.
     Poisson(Rate),
-    /// `burst` records at one instant, evenly spaced bursts, this rate on average.
+    /// `burst` records at one instant, evenly spaced bursts, over a calm base.
     Bursts {
-        /// Records per second, on average.
+        /// Records per second on average, those of the base included.
         rate: Rate,
         /// Records per burst, at least 1.
         burst: u32,
+        /// The part of `rate`, and less than it, that is evenly spaced; `None`: silence between bursts.
+        base: Option<Rate>,
     },
     /// As the records of a capture followed each other, by their timestamps, so many times faster.
     /// Timestamps are whole milliseconds: what shares one is sent at once.
@@ -81,19 +83,32 @@ impl FromStr for Arrival {
         let mut call = Call::parse(
             text,
             "an arrival law",
-            "write fast, constant(50k/s), poisson(50k/s), bursts(rate=50k/s, burst=10000), or captured or \
-             captured(x2) for a replay",
+            "write fast, constant(50k/s), poisson(50k/s), bursts(rate=50k/s, burst=10000), with base=5k/s for a \
+             part of the rate that flows between the bursts, or captured or captured(x2) for a replay",
         )?;
         let law = match call.name {
             "fast" => Self::Fast,
             "constant" => Self::Constant(call.take("rate")?),
             "poisson" => Self::Poisson(call.take("rate")?),
-            "bursts" => Self::Bursts { rate: call.take("rate")?, burst: call.take("burst")? },
+            "bursts" => Self::Bursts {
+                rate: call.take("rate")?,
+                burst: call.take("burst")?,
+                base: call.take_if_given("base")?,
+            },
             "captured" => Self::Captured(call.take_if_given("speed")?.unwrap_or(Speed(1.0))),
             _ => return Err(call.wrong()),
         };
         match law {
-            Self::Bursts { burst: 0, .. } => Err(call.wrong()),
+            Self::Bursts { burst: 0, .. } => {
+                Err(LawError::new("an arrival law", text, "`burst` is 0; give 1 record or more"))
+            }
+            Self::Bursts { rate, base: Some(base), .. } if base >= rate => {
+                let remedy = format!(
+                    "`base` is {base}; it must be below {rate}, the `rate` of all records, of which bursts are the \
+                     rest"
+                );
+                Err(LawError::new("an arrival law", text, &remedy))
+            }
             law => call.finish(law),
         }
     }
@@ -105,7 +120,10 @@ impl fmt::Display for Arrival {
             Self::Fast => f.write_str("fast"),
             Self::Constant(rate) => write!(f, "constant({rate})"),
             Self::Poisson(rate) => write!(f, "poisson({rate})"),
-            Self::Bursts { rate, burst } => write!(f, "bursts(rate={rate}, burst={burst})"),
+            Self::Bursts { rate, burst, base: None } => write!(f, "bursts(rate={rate}, burst={burst})"),
+            Self::Bursts { rate, burst, base: Some(base) } => {
+                write!(f, "bursts(rate={rate}, burst={burst}, base={base})")
+            }
             Self::Captured(speed) => write!(f, "captured({speed})"),
         }
     }
@@ -117,17 +135,55 @@ text_serde!(Arrival);
 #[derive(Debug)]
 pub struct Schedule {
     law: Law,
-    records: u64,
 }
 
 #[derive(Debug)]
 enum Law {
-    /// Record `n` belongs to step `n / per_step`; a step takes `step_ns`.
-    Steps { per_step: u64, step_ns: f64 },
+    Steps(Steps),
+    /// Whichever comes next, the bursts first.
+    Over {
+        bursts: Steps,
+        base: Steps,
+    },
     /// The sum of the gaps so far, in nanoseconds.
-    Poisson { mean_ns: f64, at_ns: f64, random: SmallRng },
+    Poisson {
+        mean_ns: f64,
+        at_ns: f64,
+        random: SmallRng,
+    },
     /// Record `n` has the time of the capture's record `n` modulo their number, and so many periods.
-    Captured { recording: &'static Recording, speed: f64 },
+    Captured {
+        recording: &'static Recording,
+        speed: f64,
+        records: u64,
+    },
+}
+
+/// Record `n` belongs to step `n / per_step`; a step takes `step_ns`.
+#[derive(Debug)]
+struct Steps {
+    per_step: u64,
+    step_ns: f64,
+    records: u64,
+}
+
+impl Steps {
+    fn new(rate: f64, per_step: u32) -> Self {
+        Self { per_step: u64::from(per_step), step_ns: 1e9 * f64::from(per_step) / rate, records: 0 }
+    }
+
+    /// The next record's time in nanoseconds. Steps are multiplied, not added up, so that hours at a
+    /// constant rate do not drift.
+    #[expect(clippy::cast_precision_loss, reason = "records are far below 2^53")]
+    fn peek_ns(&self) -> f64 {
+        (self.records / self.per_step) as f64 * self.step_ns
+    }
+
+    fn take_ns(&mut self) -> f64 {
+        let at_ns = self.peek_ns();
+        self.records += 1;
+        at_ns
+    }
 }
 
 impl Schedule {
@@ -136,7 +192,7 @@ impl Schedule {
     pub fn of(workload: &Workload) -> Option<Self> {
         match (&workload.arrival, workload.replay) {
             (Arrival::Captured(speed), Some(recording)) => {
-                Some(Self { law: Law::Captured { recording, speed: speed.0 }, records: 0 })
+                Some(Self { law: Law::Captured { recording, speed: speed.0, records: 0 } })
             }
             (arrival, _) => Self::new(arrival, workload.seed),
         }
@@ -146,19 +202,20 @@ impl Schedule {
         let law = match arrival {
             // Times that no capture tells are none.
             Arrival::Fast | Arrival::Captured(_) => return None,
-            Arrival::Constant(rate) => Law::Steps { per_step: 1, step_ns: 1e9 / rate.0 },
-            Arrival::Bursts { rate, burst } => {
-                Law::Steps { per_step: u64::from(*burst), step_ns: 1e9 * f64::from(*burst) / rate.0 }
+            Arrival::Constant(rate) => Law::Steps(Steps::new(rate.0, 1)),
+            Arrival::Bursts { rate, burst, base: None } => Law::Steps(Steps::new(rate.0, *burst)),
+            Arrival::Bursts { rate, burst, base: Some(base) } => {
+                Law::Over { bursts: Steps::new(rate.0 - base.0, *burst), base: Steps::new(base.0, 1) }
             }
             Arrival::Poisson(rate) => {
                 Law::Poisson { mean_ns: 1e9 / rate.0, at_ns: 0.0, random: SmallRng::seed_from_u64(seed) }
             }
         };
-        Some(Self { law, records: 0 })
+        Some(Self { law })
     }
 
     /// The next record's intended send time, counted from the start of the schedule. Never
-    /// decreases. Steps are multiplied, not added up, so that hours at a constant rate do not drift.
+    /// decreases.
     #[expect(clippy::cast_precision_loss, reason = "records are far below 2^53")]
     #[expect(
         clippy::cast_possible_truncation,
@@ -166,18 +223,19 @@ impl Schedule {
         reason = "positive; saturates in 584 years"
     )]
     pub fn next_send(&mut self) -> Duration {
-        let record = self.records;
-        self.records += 1;
         let at_ns = match &mut self.law {
-            Law::Steps { per_step, step_ns } => (record / *per_step) as f64 * *step_ns,
+            Law::Steps(steps) => steps.take_ns(),
+            Law::Over { bursts, base } if bursts.peek_ns() <= base.peek_ns() => bursts.take_ns(),
+            Law::Over { base, .. } => base.take_ns(),
             Law::Poisson { mean_ns, at_ns, random } => {
                 let gap: f64 = Exp1.sample(random);
                 *at_ns += gap * *mean_ns;
                 *at_ns
             }
-            Law::Captured { recording, speed } => {
+            Law::Captured { recording, speed, records } => {
                 let sendings = recording.sendings();
-                let len = sendings.len() as u64;
+                let (len, record) = (sendings.len() as u64, *records);
+                *records += 1;
                 let within = sendings[usize::try_from(record % len).unwrap_or(0)].at_ms as f64 * 1e6;
                 ((record / len) as f64 * recording.period().as_nanos() as f64 + within) / *speed
             }
@@ -214,6 +272,31 @@ mod tests {
     }
 
     #[test]
+    fn bursts_come_over_a_base_that_flows_on_and_the_rate_is_that_of_both() {
+        let times = times("bursts(rate=300/s, burst=100, base=100/s)", 601);
+        // 200/s in bursts of 100, one each half second; meanwhile 50 of the base.
+        for (burst, at) in [(0, 0), (1, 500), (2, 1_000)] {
+            let at = Duration::from_millis(at);
+            let first = burst * 150;
+            assert!(times[first..first + 100].iter().all(|time| *time == at), "burst {burst}");
+            assert_eq!(times[first + 101] - times[first + 100], Duration::from_millis(10));
+        }
+        assert_eq!(times[600], Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_burst_law_that_makes_no_sense_says_why() {
+        for (text, why) in [
+            ("bursts(1k/s, 0)", "`burst` is 0"),
+            ("bursts(1k/s, 10, 1k/s)", "`base` is 1000/s; it must be below 1000/s"),
+            ("bursts(1k/s, 10, base=fast)", "base=5k/s"),
+        ] {
+            let error = text.parse::<Arrival>().unwrap_err().to_string();
+            assert!(error.contains(text) && error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
     fn poisson_gaps_have_the_mean_and_spread_of_their_law() {
         let records = 200_000;
         let times = times("poisson(1k/s)", records);
@@ -235,7 +318,10 @@ mod tests {
         prop_oneof![
             rate().prop_map(Arrival::Constant),
             rate().prop_map(Arrival::Poisson),
-            (rate(), 1..100_000u32).prop_map(|(rate, burst)| Arrival::Bursts { rate, burst }),
+            (rate(), 1..100_000u32, prop::option::of(0.01..0.99)).prop_map(|(rate, burst, part)| {
+                let base = part.map(|part| Rate(rate.0 * part));
+                Arrival::Bursts { rate, burst, base }
+            }),
         ]
     }
 

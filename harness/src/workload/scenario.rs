@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use rand::{Rng, RngExt};
+
 use super::arrival::Arrival;
 use super::function::StubLaw;
 use super::keys::{HeaderLaw, KeyLaw};
 use super::partitions::PartitionLaw;
 use super::recording::Recording;
+use super::units::Share;
 use super::values::{Content, SizeLaw};
 
 /// A scenario that can be run: nothing is left open.
@@ -47,10 +50,14 @@ pub enum SourceSpec {
 pub struct Workload {
     /// When.
     pub arrival: Arrival,
+    /// Records that are there at once, before the schedule begins. Zero without a schedule.
+    pub backlog: u64,
     /// Value sizes.
     pub value_size: SizeLaw,
     /// Value bytes.
     pub value_content: Content,
+    /// Records whose value is null instead: deletions of their key, which is then never null.
+    pub tombstones: Share,
     /// Keys.
     pub key: KeyLaw,
     /// Headers on every record.
@@ -76,6 +83,12 @@ impl Workload {
     pub fn side_bytes(&self) -> u64 {
         let headers: u64 = self.headers.iter().map(|header| header.name.len() as u64 + header.bytes.0).sum();
         self.key.bytes() + headers
+    }
+
+    /// Draws whether a record has no value. Takes nothing from `random` where there are no tombstones,
+    /// so that their law changes no other load.
+    pub(crate) fn is_tombstone<R: Rng>(&self, random: &mut R) -> bool {
+        self.tombstones.get() > 0.0 && random.random_bool(self.tombstones.get())
     }
 }
 

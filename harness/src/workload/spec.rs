@@ -15,7 +15,7 @@ use super::keys::{HeaderLaw, KeyLaw};
 use super::partitions::PartitionLaw;
 use super::recording::Recording;
 use super::scenario::{Compression, End, FunctionSpec, MappingSpec, Scenario, SourceSpec, Workload};
-use super::units::{Bytes, Span};
+use super::units::{Bytes, Share, Span};
 use super::values::{Content, SizeLaw};
 
 /// A scenario as written, in a file or in flags.
@@ -56,18 +56,26 @@ pub struct Spec {
     #[arg(long, value_name = "TIME", help_heading = "Load")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<Span>,
-    /// Load for this time before anything is measured (the audit covers it) [default: 2s].
+    /// Load for this time before anything is measured (the audit covers it) [default: 2s; 0s with a
+    /// backlog, which would pass in it].
     #[arg(long, value_name = "TIME", help_heading = "Load")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warm_up: Option<Span>,
     /// When records are meant to be sent: fast, constant(50k/s), poisson(50k/s),
-    /// bursts(rate=50k/s, burst=10000); in a replay also captured, or captured(x2) for twice as fast
-    /// [default: fast; in a replay through a broker, captured].
+    /// bursts(rate=50k/s, burst=10000), with base=5k/s for a part of the rate that flows between the
+    /// bursts; in a replay also captured, or captured(x2) for twice as fast [default: fast; in a replay
+    /// through a broker, captured].
     #[arg(long, value_name = "LAW", help_heading = "Load")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arrival: Option<Arrival>,
-    /// Value sizes: 1KiB, uniform(100B, 2KiB), log-normal(median=800B, sigma=1.0, max=64KiB)
-    /// [default: 1KiB].
+    /// So many records at once before the schedule of `arrival` begins, as after an outage; the
+    /// embedded broker keeps 4 MiB of each partition, and beyond that the loader waits for the engine
+    /// [default: 0].
+    #[arg(long, value_name = "N", help_heading = "Load")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<u64>,
+    /// Value sizes: 1KiB, uniform(100B, 2KiB), log-normal(median=800B, sigma=1.0, max=64KiB), with
+    /// min=100B if none is to be smaller [default: 1KiB].
     #[arg(long, value_name = "LAW", help_heading = "Load")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value_size: Option<SizeLaw>,
@@ -76,6 +84,11 @@ pub struct Spec {
     #[arg(long, value_name = "KIND", help_heading = "Load")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value_content: Option<Content>,
+    /// The share of records with a key and no value, which delete the row of that key: 5% or 0.05
+    /// [default: 0%].
+    #[arg(long, value_name = "SHARE", help_heading = "Load")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tombstones: Option<Share>,
     /// Keys: none, fixed(cardinality=1000, bytes=16B), random(16B) [default: none].
     #[arg(long, value_name = "LAW", help_heading = "Load")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -221,6 +234,8 @@ pub enum SpecError {
 
 /// The largest payload that AWS takes from an event source mapping is just below 6 MiB.
 const PAYLOAD_BYTES_MAX: u64 = 6_291_455;
+/// The most records at once: the ledger remembers each until it is committed.
+const BACKLOG_RECORDS_MAX: u64 = 10_000_000;
 /// The most partitions a load spreads over.
 const PARTITIONS_MAX: u32 = 10_000;
 
@@ -252,7 +267,8 @@ impl Spec {
             // The capture brings all that with it, and what the scenario says of its load is wrong.
             base.about = None;
             (base.value_size, base.value_content, base.key, base.headers) = (None, None, None, None);
-            (base.partitions, base.partitioning, base.arrival) = (None, None, None);
+            (base.partitions, base.partitioning, base.tombstones) = (None, None, None);
+            (base.arrival, base.backlog) = (None, None);
         }
         if self.records.is_some() || self.duration.is_some() {
             (base.records, base.duration) = (None, None);
@@ -267,8 +283,8 @@ impl Spec {
             ($($field:ident)+) => { Self { $($field: self.$field.or(base.$field)),+ } };
         }
         overlay! {
-            about source brokers topic replay records duration warm_up arrival value_size value_content key headers
-            partitions partitioning compression linger seed batch_size maximum_batching_window payload_bytes_max
+            about source brokers topic replay records duration warm_up arrival backlog value_size value_content
+            tombstones key headers partitions partitioning compression linger seed batch_size maximum_batching_window payload_bytes_max
             pollers threads invocation_threads memory_budget filters commit_interval stub endpoint function
         }
     }
@@ -298,12 +314,13 @@ impl Spec {
             (Some(records), None) => End::Records(in_range("records", records, 1..=1 << 40, "1 to 2^40")?),
             (None, duration) => End::After(duration.map_or(Duration::from_secs(15), |span| span.0)),
         };
+        let warm_up = Duration::from_secs(if workload.backlog > 0 { 0 } else { 2 });
         Ok(Scenario {
             mapping: self.resolve_mapping(&source)?,
             source,
             workload,
             end,
-            warm_up: self.warm_up.map_or(Duration::from_secs(2), |span| span.0),
+            warm_up: self.warm_up.map_or(warm_up, |span| span.0),
             function: self.resolve_function()?,
         })
     }
@@ -348,10 +365,22 @@ impl Spec {
                 allowed: "at least one key for each partition, so that a key stays in one partition",
             });
         }
+        let tombstones = self.tombstones.unwrap_or_default();
+        if tombstones.get() > 0.0 && key == KeyLaw::None && replay.is_none() {
+            return Err(SpecError::Range {
+                setting: "tombstones",
+                found: tombstones.to_string(),
+                allowed: "0%, or given together with `key`, such as fixed(1000): a record without value deletes \
+                          the row of its key",
+            });
+        }
+        let arrival = self.resolve_arrival(source, replay)?;
         Ok(Workload {
-            arrival: self.resolve_arrival(source, replay)?,
+            backlog: self.resolve_backlog(&arrival)?,
+            arrival,
             value_size: self.value_size.unwrap_or(SizeLaw::Fixed(Bytes(1024))),
             value_content: self.value_content.unwrap_or_default(),
+            tombstones,
             key,
             headers: self.headers.clone().unwrap_or_default(),
             partitions,
@@ -367,6 +396,7 @@ impl Spec {
         let Some(path) = &self.replay else { return Ok(None) };
         let laws = [
             ("value_size", self.value_size.is_some()),
+            ("tombstones", self.tombstones.is_some()),
             ("key", self.key.is_some()),
             ("header", self.headers.is_some()),
             ("partitions", self.partitions.is_some()),
@@ -405,6 +435,20 @@ impl Spec {
             None if has_times && *source != SourceSpec::Memory => Ok(Arrival::Captured(Speed(1.0))),
             None => Ok(Arrival::Fast),
         }
+    }
+
+    fn resolve_backlog(&self, arrival: &Arrival) -> Result<u64, SpecError> {
+        let backlog =
+            in_range("backlog", self.backlog.unwrap_or(0), 0..=BACKLOG_RECORDS_MAX, "0 to 10000000")?;
+        if backlog > 0 && arrival.records_per_s().is_none() {
+            return Err(SpecError::Range {
+                setting: "backlog",
+                found: backlog.to_string(),
+                allowed: "0, or given together with an `arrival` of its own rate, such as constant(1k/s): fast is \
+                          all backlog, and a capture has its own times",
+            });
+        }
+        Ok(backlog)
     }
 
     fn resolve_mapping(&self, source: &SourceSpec) -> Result<MappingSpec, SpecError> {
@@ -515,6 +559,15 @@ mod tests {
     }
 
     #[test]
+    fn a_backlog_is_measured_unless_somebody_wants_a_warm_up() {
+        let warm_up = |text: &str| spec(text).resolve().unwrap().warm_up;
+        assert_eq!(warm_up("arrival = \"constant(1k/s)\""), Duration::from_secs(2));
+        assert_eq!(warm_up("arrival = \"constant(1k/s)\"\nbacklog = 9"), Duration::ZERO);
+        let given = "arrival = \"constant(1k/s)\"\nbacklog = 9\nwarm_up = \"1s\"";
+        assert_eq!(warm_up(given), Duration::from_secs(1));
+    }
+
+    #[test]
     fn what_cannot_be_run_says_why() {
         for (text, word) in [
             ("batch_size = 10001", "1 to 10000"),
@@ -525,6 +578,11 @@ mod tests {
             ("topic = \"t\"\nbrokers = \"a:1\"\npartitions = 3", "its own number"),
             ("threads = 4\npollers = 2", "threads"),
             ("key = \"fixed(4)\"", "partition"),
+            ("backlog = 9", "`backlog` is 9; it must be 0, or given together with an `arrival`"),
+            ("backlog = 9\nsource = \"memory\"", "constant(1k/s)"),
+            ("backlog = 10000001\narrival = \"constant(1k/s)\"", "0 to 10000000"),
+            ("tombstones = \"5%\"", "`tombstones` is 5%; it must be 0%, or given together with `key`"),
+            ("replay = \"a.capture\"\ntombstones = 0.1", "`tombstones` exclude each other"),
             ("payload_bytes_max = \"7MiB\"", "6291455B"),
             ("arrival = \"captured(x2)\"", "together with `replay`"),
             ("replay = \"a.capture\"\npartitions = 3", "have their own"),
@@ -568,13 +626,16 @@ mod tests {
         #[test]
         fn a_spec_reads_back_as_written(
             records: Option<u32>, rate in 1.0..1e6, batch_size in 1..=10_000u32, partitions in 1..64u32, seed: u32,
+            percent in 0..=100u32, backlog in prop::option::of(0..=BACKLOG_RECORDS_MAX),
         ) {
             let written = Spec {
                 records: records.map(u64::from),
                 arrival: Some(Arrival::Poisson(super::super::units::Rate(rate))),
+                backlog,
                 batch_size: Some(batch_size),
                 partitions: Some(partitions),
                 headers: Some(vec!["trace:16B".parse().unwrap()]),
+                tombstones: Some(format!("{percent}%").parse().unwrap()),
                 seed: Some(u64::from(seed)),
                 compression: Some(Compression::Zstd),
                 source: Some(BuiltIn::Embedded),

@@ -1,4 +1,4 @@
-//! Sizes, times and rates as people write them: `10KiB`, `250ms`, `50k/s`.
+//! Sizes, times, rates and shares as people write them: `10KiB`, `250ms`, `50k/s`, `5%`.
 //!
 //! Each type reads from a flag or a TOML string and prints the shortest text that reads back as
 //! the same value.
@@ -174,7 +174,46 @@ impl fmt::Display for Rate {
     }
 }
 
-text_serde!(Bytes, Span, Rate);
+/// A part of a whole: `5%` or `0.05`, from 0 to 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
+pub struct Share(f64);
+
+impl Share {
+    /// The part, from 0 to 1.
+    #[must_use]
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl FromStr for Share {
+    type Err = LawError;
+
+    fn from_str(text: &str) -> Result<Self, LawError> {
+        let wrong = || LawError::new("a share", text, "write 5% or 0.05, from 0% to 100%");
+        let number = text.trim();
+        let (number, whole) = match number.strip_suffix('%') {
+            Some(percent) => (percent.trim_end(), 100.0),
+            None => (number, 1.0),
+        };
+        let share = number.parse::<f64>().map_err(|_| wrong())? / whole;
+        if (0.0..=1.0).contains(&share) { Ok(Self(share)) } else { Err(wrong()) }
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not every share has a percentage that reads back as the same number.
+        let percent = (self.0 * 1e8).round() / 1e6;
+        if (percent / 100.0).to_bits() == self.0.to_bits() {
+            write!(f, "{percent}%")
+        } else {
+            write!(f, "{}", self.0)
+        }
+    }
+}
+
+text_serde!(Bytes, Span, Rate, Share);
 
 #[cfg(test)]
 mod tests {
@@ -191,6 +230,11 @@ mod tests {
         assert_eq!("20".parse(), Ok(Span(Duration::from_secs(20))));
         assert_eq!("50k/s".parse(), Ok(Rate(50_000.0)));
         assert_eq!("1.5M".parse(), Ok(Rate(1_500_000.0)));
+        for (text, printed) in
+            [("7 %", "7%"), ("0.07", "7%"), ("1", "100%"), ("0", "0%"), ("0.125%", "0.125%")]
+        {
+            assert_eq!(text.parse::<Share>().unwrap().to_string(), printed, "{text}");
+        }
     }
 
     #[test]
@@ -203,20 +247,29 @@ mod tests {
         assert!("-3s".parse::<Span>().is_err());
         assert!("0/s".parse::<Rate>().is_err());
         assert!("nan/s".parse::<Rate>().is_err());
+        for text in ["5", "101%", "-1%", "nan", "some", "%"] {
+            let error = text.parse::<Share>().unwrap_err().to_string();
+            assert!(error.contains(text) && error.contains("0% to 100%"), "{error}");
+        }
     }
 
     proptest! {
         #[test]
-        fn what_is_printed_reads_back(bytes: u64, nanos in 0..u64::MAX / 2, rate in 1e-3..1e9) {
+        fn what_is_printed_reads_back(
+            bytes: u64, nanos in 0..u64::MAX / 2, rate in 1e-3..1e9, share in 0.0..=1.0, percent in 0..=100u32,
+        ) {
             prop_assert_eq!(Bytes(bytes).to_string().parse(), Ok(Bytes(bytes)));
             let span = Span(Duration::from_nanos(nanos));
             prop_assert_eq!(span.to_string().parse(), Ok(span));
             prop_assert_eq!(Rate(rate).to_string().parse(), Ok(Rate(rate)));
+            prop_assert_eq!(Share(share).to_string().parse(), Ok(Share(share)));
+            let percent = format!("{percent}%");
+            prop_assert_eq!(percent.parse::<Share>().unwrap().to_string(), percent);
         }
 
         #[test]
         fn no_text_makes_a_unit_panic(text in ".*") {
-            let _ = (text.parse::<Bytes>(), text.parse::<Span>(), text.parse::<Rate>());
+            let _ = (text.parse::<Bytes>(), text.parse::<Span>(), text.parse::<Rate>(), text.parse::<Share>());
         }
     }
 }

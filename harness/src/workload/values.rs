@@ -29,12 +29,15 @@ pub enum SizeLaw {
         /// The largest.
         max: Bytes,
     },
-    /// Many small ones and a few large ones, as real topics have them; cut off at `max`.
+    /// Many small ones and a few large ones, as real topics have them; what lies outside `min` and
+    /// `max` has that size instead.
     LogNormal {
         /// Half of the values are below this.
         median: Bytes,
         /// The spread: the standard deviation of the logarithm. 1.0 puts p99 at ten medians.
         sigma: f64,
+        /// The smallest.
+        min: Bytes,
         /// The largest.
         max: Bytes,
     },
@@ -52,10 +55,10 @@ impl SizeLaw {
         match self {
             Self::Fixed(size) => size.0 as usize,
             Self::Uniform { min, max } => random.random_range(min.0..=max.0) as usize,
-            Self::LogNormal { median, sigma, max } => {
+            Self::LogNormal { median, sigma, min, max } => {
                 let law = LogNormal::new((median.0 as f64).ln(), *sigma)
                     .expect("sigma was checked when it was read");
-                (law.sample(random).round() as u64).min(max.0) as usize
+                (law.sample(random).round() as u64).clamp(min.0, max.0) as usize
             }
         }
     }
@@ -69,14 +72,23 @@ impl SizeLaw {
         }
     }
 
+    /// The smallest size it makes.
+    #[must_use]
+    pub fn min(&self) -> Bytes {
+        match self {
+            Self::Fixed(size) => *size,
+            Self::Uniform { min, .. } | Self::LogNormal { min, .. } => *min,
+        }
+    }
+
     /// Whether its numbers make sense.
     fn is_valid(&self) -> bool {
         self.max().0 <= VALUE_BYTES_MAX
             && match self {
                 Self::Fixed(_) => true,
                 Self::Uniform { min, max } => min <= max,
-                Self::LogNormal { median, sigma, max } => {
-                    median.0 >= 1 && median <= max && (0.0..=4.0).contains(sigma)
+                Self::LogNormal { median, sigma, min, max } => {
+                    median.0 >= 1 && min <= median && median <= max && (0.0..=4.0).contains(sigma)
                 }
             }
     }
@@ -87,7 +99,8 @@ impl FromStr for SizeLaw {
 
     fn from_str(text: &str) -> Result<Self, LawError> {
         let remedy = "write fixed(1KiB), uniform(100B, 2KiB) or log-normal(median=800B, sigma=1.0, max=64KiB), \
-                      up to 16MiB";
+                      the latter with min=100B if none is to be smaller; up to 16MiB, min <= median <= max, sigma \
+                      from 0 to 4";
         // A bare size is the commonest wish.
         if let Ok(size) = text.parse::<Bytes>() {
             let law = Self::Fixed(size);
@@ -100,6 +113,7 @@ impl FromStr for SizeLaw {
             "log-normal" => Self::LogNormal {
                 median: call.take("median")?,
                 sigma: call.take("sigma")?,
+                min: call.take_named("min")?.unwrap_or(Bytes(0)),
                 max: call.take("max")?,
             },
             _ => return Err(call.wrong()),
@@ -113,8 +127,12 @@ impl fmt::Display for SizeLaw {
         match self {
             Self::Fixed(size) => write!(f, "fixed({size})"),
             Self::Uniform { min, max } => write!(f, "uniform(min={min}, max={max})"),
-            Self::LogNormal { median, sigma, max } => {
-                write!(f, "log-normal(median={median}, sigma={sigma}, max={max})")
+            Self::LogNormal { median, sigma, min, max } => {
+                write!(f, "log-normal(median={median}, sigma={sigma}, ")?;
+                if min.0 > 0 {
+                    write!(f, "min={min}, ")?;
+                }
+                write!(f, "max={max})")
             }
         }
     }
@@ -284,10 +302,13 @@ mod tests {
             (0..5_000u64).prop_map(|size| SizeLaw::Fixed(Bytes(size))),
             (0..500u64, 0..5_000u64)
                 .prop_map(|(min, more)| SizeLaw::Uniform { min: Bytes(min), max: Bytes(min + more) }),
-            (1..500u64, 0.0..3.0, 0..5_000u64).prop_map(|(median, sigma, more)| SizeLaw::LogNormal {
-                median: Bytes(median),
-                sigma,
-                max: Bytes(median + more)
+            (0..500u64, 1..500u64, 0.0..3.0, 0..5_000u64).prop_map(|(min, above, sigma, more)| {
+                SizeLaw::LogNormal {
+                    median: Bytes(min + above),
+                    sigma,
+                    min: Bytes(min),
+                    max: Bytes(min + above + more),
+                }
             }),
         ]
     }
@@ -304,7 +325,10 @@ mod tests {
 
     #[test]
     fn laws_that_make_no_sense_are_refused() {
-        for text in ["uniform(2KiB, 1KiB)", "fixed(17MiB)", "17MiB", "log-normal(0B, 1, 1KiB)", "normal(3)"] {
+        let above = "log-normal(1KiB, 1, min=2KiB, max=4KiB)";
+        for text in
+            ["uniform(2KiB, 1KiB)", "fixed(17MiB)", "17MiB", "log-normal(0B, 1, 1KiB)", "normal(3)", above]
+        {
             assert!(text.parse::<SizeLaw>().is_err(), "{text}");
         }
         assert_eq!("1KiB".parse(), Ok(SizeLaw::Fixed(Bytes(1024))));
@@ -330,7 +354,8 @@ mod tests {
             prop_assert_eq!(pool.len(), again.len());
             for index in 0..pool.len() {
                 prop_assert_eq!(pool.value(index), again.value(index));
-                prop_assert!(pool.value(index).len() as u64 <= law.max().0);
+                let len = pool.value(index).len() as u64;
+                prop_assert!(law.min().0 <= len && len <= law.max().0);
             }
         }
 
