@@ -1,6 +1,6 @@
 //! From a workload, a function and a goal to settings, with the evidence.
 //!
-//! [`search`] looks for settings in virtual time ([`sim`], batch by batch); its finalists are measured
+//! [`search`](mod@search) looks for settings in virtual time ([`sim`], batch by batch); its finalists are measured
 //! again record by record, by the engine's own batch policy, with several seeds; the best and its
 //! neighbours on the front are then run for real ([`verify`]), and shown beside what was simulated.
 
@@ -38,11 +38,11 @@ use evaluate::{Bench, Evaluation, Lanes, front};
 use goal::Goal;
 use model::Function;
 use probe::Probe;
-use search::{Effort, compare};
+use search::{Effort, Quest, compare, search};
 use space::{Settings, Space};
 use store::Store;
 use tuned::{Beside, Estimate, Finalist, Sensitivity, Tuned};
-use verify::{Calibration, RunLength};
+use verify::{Calibration, RunLength, Trial};
 
 /// What is to be tuned.
 #[derive(Clone, Debug)]
@@ -209,16 +209,16 @@ impl Tuning<'_> {
         let plan = self.plan;
         tell(TuneTick { phase: "making the traffic".into(), done_share: 0.0 });
         let traffic = self.traffic(plan.effort.seed)?;
-        search::search(
-            &plan.space,
-            &self.bench,
-            &traffic,
-            &plan.goal,
-            plan.effort,
-            store,
-            self.interrupted,
-            &mut |done_share| tell(TuneTick { phase: "searching".into(), done_share }),
-        )?;
+        let quest = Quest {
+            space: &plan.space,
+            bench: &self.bench,
+            traffic: &traffic,
+            goal: &plan.goal,
+            effort: plan.effort,
+        };
+        search(quest, store, self.interrupted, &mut |done_share| {
+            tell(TuneTick { phase: "searching".into(), done_share });
+        })?;
         let whole = self.whole(store);
         if whole.is_empty() {
             bail!("interrupted before any setting was measured on all of the traffic");
@@ -361,6 +361,13 @@ impl Tuning<'_> {
             .take(count)
             .map(|finalist| finalist.settings)
             .collect();
+        let trial = Trial {
+            name: &self.plan.name,
+            spec: &self.plan.spec,
+            length,
+            bench: &self.bench,
+            calibration: &self.calibration,
+        };
         let mut runs = Vec::new();
         for (number, settings) in chosen.iter().enumerate() {
             if let Some(known) = store.run(settings) {
@@ -370,21 +377,12 @@ impl Tuning<'_> {
             if self.interrupted.load(Ordering::Relaxed) {
                 break;
             }
-            let measured = verify::measure(
-                &self.plan.name,
-                &self.plan.spec,
-                settings,
-                length,
-                &self.bench,
-                &self.calibration,
-                self.interrupted,
-                &mut |tick| {
-                    tell(TuneTick {
-                        phase: format!("run {} of {}: {settings}", number + 1, chosen.len()),
-                        done_share: tick.done_share,
-                    });
-                },
-            )?;
+            let measured = trial.run(settings, self.interrupted, &mut |tick| {
+                tell(TuneTick {
+                    phase: format!("run {} of {}: {settings}", number + 1, chosen.len()),
+                    done_share: tick.done_share,
+                });
+            })?;
             // One that was cut short is no evidence.
             if !self.interrupted.load(Ordering::Relaxed) {
                 store.ran(measured.clone())?;

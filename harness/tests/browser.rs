@@ -7,8 +7,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use pelton::time::{Clock, Nanos};
 use serde_json::{Value, json};
 
 /// How long the browser may take for an answer.
@@ -29,9 +30,9 @@ struct Browser {
 impl Browser {
     fn start() -> Self {
         let program = std::env::var("PELTON_TEST_CHROMIUM").expect("PELTON_TEST_CHROMIUM names Chromium");
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().expect("a directory");
         let [orders, words] = ["orders", "words"].map(|name| directory.path().join(name));
-        let made = Command::new("mkfifo").args([&orders, &words]).status().unwrap();
+        let made = Command::new("mkfifo").args([&orders, &words]).status().expect("mkfifo is there");
         assert!(made.success());
         // The browser reads its orders from descriptor 3 and answers on 4.
         let child = Command::new("sh")
@@ -48,8 +49,8 @@ impl Browser {
             .stderr(Stdio::null())
             .spawn()
             .expect("sh is there");
-        let orders = OpenOptions::new().write(true).open(orders).unwrap();
-        let answers = BufReader::new(File::open(words).unwrap());
+        let orders = OpenOptions::new().write(true).open(orders).expect("a pipe");
+        let answers = BufReader::new(File::open(words).expect("a pipe"));
         let (told, words) = channel();
         std::thread::spawn(move || {
             for word in answers.split(0) {
@@ -78,17 +79,17 @@ impl Browser {
         browser
     }
 
-    fn order(&mut self, method: &str, params: Value) -> Value {
+    fn order(&mut self, method: &str, params: impl Into<Value>) -> Value {
         self.next += 1;
         let id = self.next;
-        let mut order = json!({"id": id, "method": method, "params": params});
+        let mut order = json!({"id": id, "method": method, "params": params.into()});
         if !self.session.is_empty() {
             order["sessionId"] = json!(self.session);
         }
-        self.orders.write_all(format!("{order}\0").as_bytes()).unwrap();
-        let deadline = Instant::now() + PATIENCE;
+        self.orders.write_all(format!("{order}\0").as_bytes()).expect("the browser runs");
+        let clock = Clock::start();
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = PATIENCE.saturating_sub(clock.now() - Nanos::ZERO);
             let word = self.words.recv_timeout(left).unwrap_or_else(|error| panic!("{method}: {error}"));
             self.listen(&word);
             if word["id"] == json!(id) {
@@ -123,10 +124,14 @@ impl Browser {
 
     /// Waits until an expression is true.
     fn until(&mut self, expression: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        let clock = Clock::start();
         while self.ask(expression) != json!(true) {
-            assert!(Instant::now() < deadline, "{expression} does not come true: {:?}", self.complaints);
-            std::thread::sleep(Duration::from_millis(50));
+            assert!(
+                clock.now() - Nanos::ZERO < PATIENCE,
+                "{expression} does not come true: {:?}",
+                self.complaints
+            );
+            std::thread::park_timeout(Duration::from_millis(50));
         }
     }
 
@@ -179,7 +184,7 @@ fn report(directory: &Path) -> std::path::PathBuf {
         .arg("--html")
         .arg(&page)
         .output()
-        .unwrap();
+        .expect("the harness is built");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     page
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use pelton::time::{Clock, Nanos};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
@@ -171,7 +172,21 @@ pub(crate) fn committed(
     let consumer: BaseConsumer = config(bootstrap_servers).set("group.id", group).create().expect("a client");
     let mut list = TopicPartitionList::new();
     list.add_partition_range(topic, 0, partitions - 1);
-    let committed = consumer.committed_offsets(list, PATIENCE).expect("committed offsets");
+    let clock = Clock::start();
+    let committed = loop {
+        match consumer.committed_offsets(list.clone(), PATIENCE) {
+            Ok(committed) => break committed,
+            // A broker that has just come back looks for what its groups have committed.
+            Err(KafkaError::MetadataFetch(
+                RDKafkaErrorCode::NotCoordinator
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::CoordinatorLoadInProgress,
+            )) if clock.now() - Nanos::ZERO < PATIENCE => {
+                std::thread::park_timeout(Duration::from_millis(100));
+            }
+            Err(error) => panic!("committed offsets: {error}"),
+        }
+    };
     committed
         .elements_for_topic(topic)
         .iter()

@@ -17,6 +17,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext
 use super::function::lock;
 use super::kafka::{Admin, config};
 use super::mapping::{Mapping, now_ms};
+use super::pause;
 
 /// How long the client itself tries to store a record.
 const MESSAGE_TIMEOUT_MS: u64 = 300_000;
@@ -257,7 +258,7 @@ impl Producing {
         let since = now_ms(&self.clock);
         let mut before = None;
         loop {
-            std::thread::sleep(SETTLING);
+            pause(SETTLING);
             let found = self.look();
             match found {
                 Ok(found) if before.as_ref() == Some(&found) => {

@@ -132,7 +132,7 @@ pub fn front(evaluations: &[Evaluation]) -> Vec<Evaluation> {
         .filter(|one| !kept.iter().any(|other| one.is_dominated_by(other)))
         .map(|one| (*one).clone())
         .collect();
-    front.sort_by(|one, other| (one.age.p99_us, one.settings).cmp(&(other.age.p99_us, other.settings)));
+    front.sort_by_key(|one| (one.age.p99_us, one.settings));
     front.dedup_by(|one, other| one.settings == other.settings);
     front
 }

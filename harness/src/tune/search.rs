@@ -37,21 +37,33 @@ const STARTS: usize = 3;
 /// How often a factor is tried from where it led to.
 const MOVES_MAX: usize = 24;
 
-/// Searches `space`. `tell` hears how much is done, from 0 to 1. Ends early when `interrupted`; what was
+/// What is looked for, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Quest<'q> {
+    /// Where to look.
+    pub space: &'q Space,
+    /// What measures a setting.
+    pub bench: &'q Bench,
+    /// What it is measured on.
+    pub traffic: &'q Traffic,
+    /// What is wanted.
+    pub goal: &'q Goal,
+    /// How much is looked at.
+    pub effort: Effort,
+}
+
+/// Searches. `tell` hears how much is done, from 0 to 1. Ends early when `interrupted`; what was
 /// evaluated is in `store`.
 ///
 /// # Errors
 /// If the store's file cannot be written.
 pub fn search(
-    space: &Space,
-    bench: &Bench,
-    traffic: &Traffic,
-    goal: &Goal,
-    effort: Effort,
+    quest: Quest<'_>,
     store: &mut Store,
     interrupted: &AtomicBool,
     tell: &mut dyn FnMut(f64),
 ) -> anyhow::Result<()> {
+    let Quest { space, bench, traffic, goal, effort } = quest;
     let mut search = Search {
         bench,
         goal,
@@ -205,7 +217,8 @@ mod tests {
         let mut store = Store::in_memory();
         let never = AtomicBool::new(false);
         let effort = Effort { points, seed: 1 };
-        search(&space(), bench, traffic, goal, effort, &mut store, &never, &mut |_| {}).unwrap();
+        let quest = Quest { space: &space(), bench, traffic, goal, effort };
+        search(quest, &mut store, &never, &mut |_| {}).unwrap();
         let mut whole = store.evaluations();
         whole.retain(|one| one.with.traffic_share >= 1.0);
         whole.sort_by(|one, other| compare(one, other, goal));
@@ -261,7 +274,8 @@ mod tests {
         let (mut store, stop) = (Store::in_memory(), AtomicBool::new(false));
         let effort = Effort { points: 64, seed: 1 };
         let mut told = 0;
-        search(&space(), &bench(5), &traffic, &goal, effort, &mut store, &stop, &mut |_| {
+        let quest = Quest { space: &space(), bench: &bench(5), traffic: &traffic, goal: &goal, effort };
+        search(quest, &mut store, &stop, &mut |_| {
             told += 1;
             stop.store(told == 10, Ordering::Relaxed);
         })

@@ -503,7 +503,10 @@ mod tests {
         let estimate = Estimate::of(&[9.0, 10.0, 11.0, 10.0, 10.0]);
         // t of 4 degrees of freedom is 2.776; the deviation 0.7071.
         assert!((estimate.mean - 10.0).abs() < 1e-9);
-        assert!((estimate.high_mean - 10.0 - 2.776 * 0.7071 / 5_f64.sqrt()).abs() < 1e-3, "{estimate:?}");
+        assert!(
+            (estimate.high_mean - 10.0 - 2.776 * 0.5_f64.sqrt() / 5_f64.sqrt()).abs() < 1e-3,
+            "{estimate:?}"
+        );
         assert!((estimate.largest_max - 11.0).abs() < 1e-9);
         let one = Estimate::of(&[3.0]);
         assert!((one.low_mean - 3.0).abs() < 1e-9 && (one.high_mean - 3.0).abs() < 1e-9);

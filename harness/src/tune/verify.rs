@@ -200,52 +200,65 @@ fn of_run(scenario: &Scenario, length: RunLength, way: &Way) -> Traffic {
 /// Topics of runs are called so, or by a name of their own that is as long.
 const TOPIC: &str = "pelton-harness";
 
-/// Runs `settings` for real and in the simulator.
-///
-/// # Errors
-/// If the run cannot be made.
-pub fn measure(
-    name: &str,
-    spec: &Spec,
-    settings: &Settings,
-    length: RunLength,
-    bench: &Bench,
-    calibration: &Calibration,
-    interrupted: &AtomicBool,
-    tell: &mut dyn FnMut(Tick),
-) -> anyhow::Result<Measured> {
-    let plan = plan(name, with_settings(spec, settings, length))?;
-    let result = run(&plan, interrupted, tell)?;
-    let traffic = of_run(&plan.scenario, length, &calibration.way(&plan.scenario));
-    let measure_from = Nanos::ZERO + length.warm_up;
-    let tally = simulate_exactly(
-        &traffic,
-        settings.pollers,
-        &bench.limits(settings),
-        bench.envelope_bytes,
-        &bench.function,
-        measure_from,
-    );
-    let elapsed = tally.ended_at - measure_from;
-    let shares = |causes: &BTreeMap<String, u64>| {
-        let all: u64 = causes.values().sum();
-        let share = |(cause, count): (&String, &u64)| (cause.clone(), ratio(*count as f64, all as f64));
-        causes.iter().map(share).collect()
-    };
-    let named = ["count", "window", "bytes"].map(str::to_owned).into_iter().zip(tally.causes);
-    let simulated = Figures {
-        records_per_s: ratio(tally.records_measured as f64, elapsed.as_secs_f64()),
-        age: tally.ages(),
-        batch_records_mean: ratio(tally.records as f64, tally.batches as f64),
-        cause_shares: shares(&named.filter(|(_, count)| *count > 0).collect()),
-    };
-    Ok(Measured {
-        settings: *settings,
-        real: real(&result, shares(&result.batches.causes)),
-        simulated,
-        is_clean: result.is_clean(),
-        remarks: result.remarks,
-    })
+/// Runs of settings that are compared with the simulator.
+#[derive(Clone, Copy, Debug)]
+pub struct Trial<'t> {
+    /// The workload's name.
+    pub name: &'t str,
+    /// The workload.
+    pub spec: &'t Spec,
+    /// How long each is.
+    pub length: RunLength,
+    /// What simulates.
+    pub bench: &'t Bench,
+    /// What engine and broker add.
+    pub calibration: &'t Calibration,
+}
+
+impl Trial<'_> {
+    /// Runs `settings` for real and in the simulator.
+    ///
+    /// # Errors
+    /// If the run cannot be made.
+    pub fn run(
+        &self,
+        settings: &Settings,
+        interrupted: &AtomicBool,
+        tell: &mut dyn FnMut(Tick),
+    ) -> anyhow::Result<Measured> {
+        let plan = plan(self.name, with_settings(self.spec, settings, self.length))?;
+        let result = run(&plan, interrupted, tell)?;
+        let traffic = of_run(&plan.scenario, self.length, &self.calibration.way(&plan.scenario));
+        let measure_from = Nanos::ZERO + self.length.warm_up;
+        let tally = simulate_exactly(
+            &traffic,
+            settings.pollers,
+            &self.bench.limits(settings),
+            self.bench.envelope_bytes,
+            &self.bench.function,
+            measure_from,
+        );
+        let elapsed = tally.ended_at - measure_from;
+        let shares = |causes: &BTreeMap<String, u64>| {
+            let all: u64 = causes.values().sum();
+            let share = |(cause, count): (&String, &u64)| (cause.clone(), ratio(*count as f64, all as f64));
+            causes.iter().map(share).collect()
+        };
+        let named = ["count", "window", "bytes"].map(str::to_owned).into_iter().zip(tally.causes);
+        let simulated = Figures {
+            records_per_s: ratio(tally.records_measured as f64, elapsed.as_secs_f64()),
+            age: tally.ages(),
+            batch_records_mean: ratio(tally.records as f64, tally.batches as f64),
+            cause_shares: shares(&named.filter(|(_, count)| *count > 0).collect()),
+        };
+        Ok(Measured {
+            settings: *settings,
+            real: real(&result, shares(&result.batches.causes)),
+            simulated,
+            is_clean: result.is_clean(),
+            remarks: result.remarks,
+        })
+    }
 }
 
 fn real(result: &RunResult, cause_shares: BTreeMap<String, f64>) -> Figures {
