@@ -97,7 +97,7 @@
     if (more.yaxis2) merged.yaxis2 = Object.assign({}, axis, more.yaxis2);
     return merged;
   }
-  const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+  const config = { displayModeBar: false, responsive: true };
   const hover = (e) => `${name(e.settings)}<br>p50 ${time(e.age.p50_us)}, p99 ${time(e.age.p99_us)}<br>`
     + `${money(e.cost.per_million_records)} ${currency} per million<br>`
     + `${count(e.batch_records_mean)} records a batch, up to ${count(e.capacity_records_per_s)} a second`;

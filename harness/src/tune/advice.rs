@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TunePlan;
 use super::space::Settings;
+use crate::workload::units::Span;
 
 /// The settings in the languages that mappings are written in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,8 +33,9 @@ pub(super) fn advice(settings: &Settings, plan: &TunePlan) -> Advice {
     let is_default = (500..1_000).contains(&window.as_millis());
     let theirs = if is_default { Duration::from_millis(500) } else { Duration::from_secs(seconds) };
     let note = (theirs != window).then(|| {
+        let theirs = Span(theirs);
         format!(
-            "AWS has whole seconds and its default of 500 ms: {maximum_batching_window} became {theirs:?} there, \
+            "AWS has whole seconds and its default of 500 ms: {maximum_batching_window} became {theirs} there, \
              with smaller batches and more invocations. `--whole-seconds` searches only what AWS takes"
         )
     });

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::cost::{Billing, Cost, Prices};
 use super::goal::{Goal, Optimise, Quantile};
 use super::model::Function;
-use super::sim::{Extent, Lane, Tally, simulate, simulate_exactly};
+use super::sim::{Extent, Lane, Room, Tally, simulate, simulate_exactly};
 use super::space::Settings;
 use crate::measure::histogram::LatencySummary;
 use crate::result::ratio;
@@ -157,13 +157,12 @@ pub struct Bench {
 /// The lanes of one traffic, by the number of pollers.
 pub struct Lanes<'t> {
     traffic: &'t Traffic,
-    envelope_bytes: usize,
-    payload_bytes_max: u32,
+    room: Room,
     kept: BTreeMap<usize, Vec<Lane>>,
 }
 
 /// Records in lanes that are kept for the next setting with as many pollers: some 24 bytes each.
-const KEPT_RECORDS_MAX: usize = 24_000_000;
+const KEPT_RECORDS_MAX: usize = 50_000_000;
 
 impl<'t> Lanes<'t> {
     /// The lanes of `traffic`.
@@ -171,8 +170,7 @@ impl<'t> Lanes<'t> {
     pub fn new(traffic: &'t Traffic, bench: &Bench) -> Self {
         Self {
             traffic,
-            envelope_bytes: bench.envelope_bytes,
-            payload_bytes_max: bench.payload_bytes_max,
+            room: Room { envelope_bytes: bench.envelope_bytes, payload_bytes_max: bench.payload_bytes_max },
             kept: BTreeMap::new(),
         }
     }
@@ -182,10 +180,7 @@ impl<'t> Lanes<'t> {
         if !self.kept.contains_key(&pollers) && (self.kept.len() + 1) * all > KEPT_RECORDS_MAX {
             self.kept.clear();
         }
-        self.kept.entry(pollers).or_insert_with(|| {
-            let split = self.traffic.split(pollers);
-            split.iter().map(|one| Lane::new(one, self.envelope_bytes, self.payload_bytes_max)).collect()
-        })
+        self.kept.entry(pollers).or_insert_with(|| Lane::split(self.traffic, pollers, self.room))
     }
 }
 

@@ -34,42 +34,60 @@ pub struct Lane {
     oversized: u64,
 }
 
+/// The largest event, and what it begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of an event without records.
+    pub envelope_bytes: usize,
+    /// The largest event.
+    pub payload_bytes_max: u32,
+}
+
 impl Lane {
-    /// A lane of `arrivals`, without those whose event alone exceeds `payload_bytes_max`.
+    /// The lanes of `pollers` pollers that share `traffic` as [`Traffic::split`] says, without records
+    /// whose event alone is too large.
     #[must_use]
-    pub fn new(arrivals: &[Arrival], envelope_bytes: usize, payload_bytes_max: u32) -> Self {
-        let mut lane = Self {
-            at: Vec::with_capacity(arrivals.len()),
-            born: Vec::with_capacity(arrivals.len()),
-            before: vec![0],
+    pub fn split(traffic: &Traffic, pollers: usize, room: Room) -> Vec<Self> {
+        let pollers = pollers.clamp(1, (traffic.partitions as usize).max(1));
+        let records = traffic.arrivals.len() / pollers;
+        let empty = || Self {
+            at: Vec::with_capacity(records),
+            born: Vec::with_capacity(records),
+            before: {
+                let mut before = Vec::with_capacity(records + 1);
+                before.push(0);
+                before
+            },
             partitions: 0,
             keys_bytes: 0,
             oversized: 0,
         };
-        lane.before.reserve(arrivals.len());
-        let (mut sum, mut seen) = (0, Vec::new());
-        for arrival in arrivals {
-            if envelope_bytes + arrival.bytes as usize + arrival.key_bytes as usize
-                > payload_bytes_max as usize
-            {
-                lane.oversized += 1;
-                continue;
-            }
+        let mut lanes: Vec<Self> = (0..pollers).map(|_| empty()).collect();
+        let mut seen = vec![false; traffic.partitions as usize];
+        // Division by a number that is not known beforehand is dear, once for each of millions.
+        let lane_of: Vec<u32> = (0..traffic.partitions).map(|partition| partition % pollers as u32).collect();
+        for arrival in &traffic.arrivals {
             let place = arrival.partition as usize;
-            if seen.len() <= place {
-                seen.resize(place + 1, false);
-            }
-            if !seen[place] {
-                seen[place] = true;
-                lane.keys_bytes += u64::from(arrival.key_bytes) + u64::from(lane.partitions > 0);
-                lane.partitions += 1;
-            }
-            sum += u64::from(arrival.bytes);
-            lane.at.push(arrival.at.0);
-            lane.born.push(arrival.born.0);
-            lane.before.push(sum);
+            lanes[lane_of[place] as usize].add(arrival, &mut seen[place], room);
         }
-        lane
+        lanes
+    }
+
+    fn add(&mut self, arrival: &Arrival, seen: &mut bool, room: Room) {
+        let alone = room.envelope_bytes + arrival.bytes as usize + arrival.key_bytes as usize;
+        if alone > room.payload_bytes_max as usize {
+            self.oversized += 1;
+            return;
+        }
+        if !*seen {
+            *seen = true;
+            self.keys_bytes += u64::from(arrival.key_bytes) + u64::from(self.partitions > 0);
+            self.partitions += 1;
+        }
+        let sum = self.before[self.before.len() - 1] + u64::from(arrival.bytes);
+        self.at.push(arrival.at.0);
+        self.born.push(arrival.born.0);
+        self.before.push(sum);
     }
 
     /// Its records.
@@ -402,8 +420,8 @@ mod tests {
     }
 
     fn lanes(traffic: &Traffic, pollers: usize, limits: &BatchLimits) -> Vec<Lane> {
-        let split = traffic.split(pollers);
-        split.iter().map(|one| Lane::new(one, ENVELOPE, limits.payload_bytes_max)).collect()
+        let room = Room { envelope_bytes: ENVELOPE, payload_bytes_max: limits.payload_bytes_max };
+        Lane::split(traffic, pollers, room)
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use pelton::ids::Topic;
+use pelton::invoke::law::{Latency, Law};
 use pelton::time::Nanos;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +17,7 @@ use crate::result::{RunResult, ratio};
 use crate::run::{RunPlan, Tick, run};
 use crate::traffic::{Extent, Traffic, Way};
 use crate::workload::function::StubLaw;
-use crate::workload::scenario::{Scenario, SourceSpec};
+use crate::workload::scenario::{FunctionSpec, Scenario, SourceSpec};
 use crate::workload::spec::{Spec, SpecError};
 use crate::workload::units::Span;
 
@@ -29,14 +30,14 @@ pub struct RunLength {
     pub duration: Duration,
 }
 
-/// What engine and broker add to the function's time, measured in a run against a function that
-/// answers at once.
+/// What engine and broker add to the function's time, measured in a run against a function whose time
+/// is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// From a record's intended send to its poll, beyond the producer's linger and the broker's
     /// fetches.
     pub delay_us: f64,
-    /// From the poll to the answer: encoding, hand-over, the invocation itself.
+    /// For each invocation, beyond the function's own time: encoding, hand-over, waking up.
     pub overhead_us: f64,
     /// The engine's CPU time.
     pub cpu_us_per_record: f64,
@@ -174,8 +175,13 @@ pub fn calibrate(
         maximum_batching_window: Span(Duration::ZERO),
         pollers: spec.resolve()?.mapping.pollers,
     };
-    let at_once = Spec { stub: Some(StubLaw::default()), ..Spec::default() };
-    let spec = at_once.over(with_settings(spec, &settings, length));
+    // A stub that sleeps wakes up late, as every invocation of a law will.
+    let sleeps =
+        !matches!(spec.resolve()?.function, FunctionSpec::Stub(StubLaw { law, .. }) if law == Law::default());
+    let took = if sleeps { Duration::from_millis(10) } else { Duration::ZERO };
+    let latency = if sleeps { Latency::Fixed(took) } else { Latency::None };
+    let stub = StubLaw { law: Law { latency, ..Law::default() }, verify: false };
+    let spec = Spec { stub: Some(stub), ..Spec::default() }.over(with_settings(spec, &settings, length));
     let plan = plan("calibration", spec)?;
     let result = run(&plan, interrupted, tell)?;
     let traffic = of_run(&plan.scenario, length, &bare_way(&plan.scenario));
@@ -184,7 +190,8 @@ pub fn calibrate(
     let latency = &result.latency;
     Ok(Calibration {
         delay_us: (latency.broker_wait.mean_us - wait_us).max(0.0),
-        overhead_us: (latency.total.mean_us - latency.broker_wait.mean_us).max(0.0),
+        overhead_us: (latency.invocation.mean_us - took.as_secs_f64() * 1e6).max(0.0)
+            + latency.encode.mean_us,
         cpu_us_per_record: result.cpu.engine_s_per_million_records,
     })
 }
