@@ -226,6 +226,7 @@ impl Tuning<'_> {
         let finalists = self.finalists(store, &traffic, &whole, tell)?;
         let recommended = self.recommended(&finalists);
         let runs = self.real_runs(store, &finalists, recommended, tell)?;
+        let recommended = self.after_runs(&finalists, recommended, &runs);
         let beside = self.beside(store, &traffic, &finalists[recommended])?;
         store.flush()?;
         let whole = self.whole(store);
@@ -343,6 +344,24 @@ impl Tuning<'_> {
             })
         };
         (0..finalists.len()).min_by(|one, other| order(&finalists[*one], &finalists[*other])).unwrap_or(0)
+    }
+
+    /// Another finalist, if the recommended one missed the limit of age in its run and that one did not.
+    fn after_runs(&self, finalists: &[Finalist], recommended: usize, runs: &[verify::Measured]) -> usize {
+        let limit = self.plan.goal.age;
+        let kept = |finalist: &Finalist| {
+            runs.iter().find(|run| run.settings == finalist.settings).map(|run| run.keeps(limit))
+        };
+        if kept(&finalists[recommended]) != Some(false) {
+            return recommended;
+        }
+        let goal = &self.plan.goal;
+        (0..finalists.len())
+            .filter(|&at| kept(&finalists[at]) == Some(true) && Estimate::worst(&finalists[at], goal) <= 0.0)
+            .min_by(|&one, &other| {
+                compare(&finalists[one].middle(goal), &finalists[other].middle(goal), goal)
+            })
+            .unwrap_or(recommended)
     }
 
     fn real_runs(

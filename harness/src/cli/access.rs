@@ -1,8 +1,15 @@
 //! The way to a topic that is only read.
 
-use clap::Args;
+use std::io::Write as _;
+use std::sync::atomic::AtomicBool;
 
-use crate::capture::AccessSettings;
+use anyhow::Context as _;
+use clap::Args;
+use tempfile::NamedTempFile;
+
+use super::run;
+use crate::capture::{AccessSettings, CapturePlan, capture};
+use crate::report::text::count;
 
 /// Which topic, from where on, and how to authenticate.
 #[derive(Debug, Args)]
@@ -45,4 +52,29 @@ impl AccessArguments {
             librdkafka: self.librdkafka.clone(),
         }
     }
+}
+
+/// Watches a topic as `plan` says, through a capture that is gone when the file is dropped. `remedy`
+/// says what to do if nothing was seen.
+///
+/// # Errors
+/// If the topic cannot be read, or had no record.
+pub(super) fn watch(
+    plan: &CapturePlan,
+    topic: &str,
+    remedy: &str,
+    interrupted: &AtomicBool,
+    no_progress: bool,
+) -> anyhow::Result<NamedTempFile> {
+    let bar = run::bar(no_progress);
+    let mut file = NamedTempFile::new().context("a file for the traffic")?;
+    let watched = capture(plan, file.as_file_mut(), "the traffic", interrupted, &mut |tick| {
+        bar.set_message(format!("watching: {} records", count(tick.records as f64)));
+        run::advance(&bar, tick.done_share.unwrap_or(0.0));
+    });
+    bar.finish_and_clear();
+    let summary = watched?;
+    file.flush().context("the file of the traffic")?;
+    anyhow::ensure!(summary.records > 0, "no record of {topic} was seen; {remedy}");
+    Ok(file)
 }

@@ -1,6 +1,5 @@
 //! `pelton-harness explain`
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,12 +8,11 @@ use clap::{ArgGroup, Args};
 use pelton::ids::Topic;
 use pelton::source::replay::Keep;
 
-use super::access::AccessArguments;
-use super::{COULD_NOT_RUN, OK, USAGE, interrupt, run};
-use crate::capture::{CapturePlan, capture};
+use super::access::{AccessArguments, watch};
+use super::{COULD_NOT_RUN, OK, USAGE, interrupt};
+use crate::capture::CapturePlan;
 use crate::explain::{ExplainPlan, explain};
 use crate::report::explain::report;
-use crate::report::text::count;
 use crate::workload::function::StubLaw;
 use crate::workload::scenario::{FunctionSpec, Scenario};
 use crate::workload::spec::{BuiltIn, Spec};
@@ -146,7 +144,6 @@ impl ExplainArguments {
     /// Watches a live topic, through a capture that is gone when it is read.
     fn observe(&self) -> Result<Scenario, (u8, anyhow::Error)> {
         let usage = |error| (USAGE, error);
-        let failed = |error| (COULD_NOT_RUN, error);
         // Wrong settings are said before anything is connected to.
         self.spec(None).resolve().map_err(|error| usage(error.into()))?;
         let until_end = self.access.from != "latest";
@@ -162,22 +159,14 @@ impl ExplainArguments {
             until_end,
             origin: String::new(),
         };
-        let interrupted = interrupt::listen();
-        let bar = run::bar(self.no_progress);
-        let mut file = tempfile::NamedTempFile::new().context("a file for the traffic").map_err(failed)?;
-        let watched = capture(&plan, file.as_file_mut(), "the traffic", &interrupted, &mut |tick| {
-            bar.set_message(format!("watching: {} records", count(tick.records as f64)));
-            run::advance(&bar, tick.done_share.unwrap_or(0.0));
-        });
-        bar.finish_and_clear();
-        let summary = watched.map_err(failed)?;
-        file.flush().context("the file of the traffic").map_err(failed)?;
-        if summary.records == 0 {
-            return Err(failed(anyhow::anyhow!(
-                "no record of {} was seen; watch longer (--observe), or begin earlier (--from earliest)",
-                self.access.topic.as_deref().unwrap_or_default()
-            )));
-        }
+        let file = watch(
+            &plan,
+            self.access.topic.as_deref().unwrap_or_default(),
+            "watch longer (--observe), or begin earlier (--from earliest)",
+            &interrupt::listen(),
+            self.no_progress,
+        )
+        .map_err(|error| (COULD_NOT_RUN, error))?;
         self.scenario(file.path().to_owned()).map_err(usage)
     }
 }

@@ -7,9 +7,9 @@ use anyhow::Context as _;
 use clap::Args;
 use pelton::source::replay::Keep;
 
+use super::access::watch;
 use super::{COULD_NOT_RUN, OK, USAGE, interrupt, run, scenarios};
-use crate::capture::{AccessSettings, CapturePlan, capture};
-use crate::report::text::count;
+use crate::capture::{AccessSettings, CapturePlan};
 use crate::report::tune::report;
 use crate::report::tune_page::page;
 use crate::tune::cost::{Billing, Prices};
@@ -190,7 +190,6 @@ impl TuneArguments {
         time: Duration,
         interrupted: &std::sync::atomic::AtomicBool,
     ) -> Result<tempfile::NamedTempFile, (u8, anyhow::Error)> {
-        let failed = |error| (COULD_NOT_RUN, error);
         let access = AccessSettings {
             bootstrap_servers: self.spec.brokers.clone().unwrap_or_default(),
             topic: self.spec.topic.clone().unwrap_or_default(),
@@ -206,21 +205,14 @@ impl TuneArguments {
             until_end: false,
             origin: String::new(),
         };
-        let bar = run::bar(self.no_progress);
-        let mut file = tempfile::NamedTempFile::new().context("a file for the traffic").map_err(failed)?;
-        let watched = capture(&plan, file.as_file_mut(), "the traffic", interrupted, &mut |tick| {
-            bar.set_message(format!("watching: {} records", count(tick.records as f64)));
-            run::advance(&bar, tick.done_share.unwrap_or(0.0));
-        });
-        bar.finish_and_clear();
-        if watched.map_err(failed)?.records == 0 {
-            return Err(failed(anyhow::anyhow!(
-                "no record of {} was seen in {observe}; watch longer (--observe)",
-                self.spec.topic.as_deref().unwrap_or_default(),
-                observe = Span(time)
-            )));
-        }
-        Ok(file)
+        watch(
+            &plan,
+            self.spec.topic.as_deref().unwrap_or_default(),
+            "watch longer (--observe)",
+            interrupted,
+            self.no_progress,
+        )
+        .map_err(|error| (COULD_NOT_RUN, error))
     }
 
     fn plan(&self, spec: Spec) -> anyhow::Result<TunePlan> {

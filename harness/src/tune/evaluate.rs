@@ -92,7 +92,10 @@ impl Evaluation {
     pub fn score(&self, goal: &Goal) -> Score {
         let quantile = goal.age.map_or(Quantile::P99, |limit| limit.quantile);
         let age = quantile.of(&self.age) as f64;
-        let over = goal.age.map_or(0.0, |limit| age / limit.at_most.as_micros() as f64 - 1.0).max(0.0);
+        let over = goal
+            .age
+            .map_or(0.0, |limit| age / (limit.at_most.as_micros() as f64 * (1.0 - AGE_MARGIN_SHARE)) - 1.0);
+        let over = over.max(0.0);
         // Not keeping up is worse than any age, and the less so the more comes through.
         let behind = if self.keeps_up { 0.0 } else { 1e6 / (1.0 + self.records_per_s) + 1e6 };
         let value = match goal.optimise {
@@ -136,6 +139,10 @@ pub fn front(evaluations: &[Evaluation]) -> Vec<Evaluation> {
     front.dedup_by(|one, other| one.settings == other.settings);
     front
 }
+
+/// How far a setting must stay below a limit of age, as a share of it: what one real run may be later
+/// than another.
+pub const AGE_MARGIN_SHARE: f64 = 0.04;
 
 /// What does not change from setting to setting.
 #[derive(Clone, Debug)]

@@ -438,6 +438,9 @@ impl Evidence<'_> {
             ));
         }
         for run in runs {
+            if let Some(limit) = self.plan.goal.age.filter(|limit| !run.keeps(Some(*limit))) {
+                remarks.push(format!("in its run, {} missed {limit}", run.settings));
+            }
             let disagreements = run.disagreements();
             if !disagreements.is_empty() {
                 remarks.push(format!(

@@ -10,6 +10,7 @@ use pelton::time::Nanos;
 use serde::{Deserialize, Serialize};
 
 use super::evaluate::Bench;
+use super::goal::AgeLimit;
 use super::sim::simulate_exactly;
 use super::space::Settings;
 use crate::measure::histogram::LatencySummary;
@@ -118,6 +119,12 @@ impl Measured {
             ("p50 age", age(|age| age.p50_us)),
             ("p99 age", age(|age| age.p99_us)),
         ]
+    }
+
+    /// Whether the real run kept the limit of age.
+    #[must_use]
+    pub fn keeps(&self, limit: Option<AgeLimit>) -> bool {
+        limit.is_none_or(|limit| u128::from(limit.quantile.of(&self.real.age)) <= limit.at_most.as_micros())
     }
 
     /// The figures that differ by more than the report's confidence.
