@@ -162,7 +162,7 @@ impl Drop for Orphan {
 /// Whether a line of a log says that a topic is no more, loud enough for whoever looks for trouble.
 fn names_the_loss(line: &str) -> bool {
     let loud = [" WARN ", " ERROR "].iter().any(|level| line.contains(level));
-    let says = ["topic does not exist", "no longer available", "Unknown topic"];
+    let says = ["does not exist", "no longer available", "Unknown topic"];
     loud && says.iter().any(|words| line.contains(words))
 }
 
