@@ -28,6 +28,8 @@ pub struct Traffic {
     pub partitions: u32,
     /// Records that the filters leave out; they are not among the arrivals.
     pub filtered: u64,
+    /// Records that were taken out as no event can hold them.
+    pub oversized: u64,
 }
 
 /// The way from a producer to a poller, as far as it moves the time at which records are there.
@@ -174,6 +176,16 @@ impl Traffic {
         }
         self.arrivals.sort_by_key(|arrival| arrival.at);
         self
+    }
+
+    /// Takes out the records whose event alone would be larger than `payload_bytes_max`.
+    pub fn take_oversized(&mut self, envelope_bytes: usize, payload_bytes_max: u32) {
+        let before = self.arrivals.len();
+        self.arrivals.retain(|arrival| {
+            let alone = envelope_bytes + arrival.bytes as usize + arrival.key_bytes as usize;
+            alone <= payload_bytes_max as usize
+        });
+        self.oversized += (before - self.arrivals.len()) as u64;
     }
 
     /// What each of `pollers` reads: as the engine assigns partitions, each to the poller that has

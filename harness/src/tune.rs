@@ -18,6 +18,7 @@ pub mod store;
 pub mod tuned;
 pub mod verify;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -145,7 +146,11 @@ fn inputs(plan: &TunePlan) -> anyhow::Result<serde_json::Value> {
         "provisioned": provisioned,
         "age": plan.goal.age,
         "seed": plan.effort.seed,
-        "calibrated": plan.runs.is_some(),
+        "runs": plan.runs.map(|(length, _)| (Span(length.warm_up), Span(length.duration))),
+        "partitions": plan.scenario.workload.partitions,
+        // A file of this name may hold something else by now.
+        "capture": plan.scenario.workload.replay.map(|recording| format!("{:?}", recording.totals())),
+        "space": format!("{:?}", plan.space),
     }))
 }
 
@@ -182,7 +187,8 @@ fn calibration(
     if let Some(known) = store.calibration() {
         return Ok(*known);
     }
-    let measured = verify::calibrate(&plan.spec, interrupted, &mut |tick| {
+    let partitions = plan.scenario.workload.partitions;
+    let measured = verify::calibrate(&plan.spec, partitions, interrupted, &mut |tick| {
         tell(TuneTick { phase: "measuring engine and broker".into(), done_share: tick.done_share });
     })?;
     if !interrupted.load(Ordering::Relaxed) {
@@ -216,20 +222,24 @@ impl Tuning<'_> {
             goal: &plan.goal,
             effort: plan.effort,
         };
-        search(quest, store, self.interrupted, &mut |done_share| {
+        let visited = search(quest, store, self.interrupted, &mut |done_share| {
             tell(TuneTick { phase: "searching".into(), done_share });
         })?;
-        let whole = self.whole(store);
+        let whole = self.whole(store, &visited);
         if whole.is_empty() {
             bail!("interrupted before any setting was measured on all of the traffic");
         }
         let finalists = self.finalists(store, &traffic, &whole, tell)?;
         let recommended = self.recommended(&finalists);
-        let runs = self.real_runs(store, &finalists, recommended, tell)?;
+        let (runs, mut further) = self.real_runs(store, &finalists, recommended, tell)?;
+        if traffic.arrivals.len() as u64 + traffic.filtered + traffic.oversized >= RECORDS_MAX {
+            further.push(format!(
+                "only the first {RECORDS_MAX} records of the traffic were simulated: a shorter --trace would do"
+            ));
+        }
         let recommended = self.after_runs(&finalists, recommended, &runs);
         let beside = self.beside(store, &traffic, &finalists[recommended])?;
         store.flush()?;
-        let whole = self.whole(store);
         let evidence = tuned::Evidence {
             plan,
             bench: &self.bench,
@@ -239,6 +249,7 @@ impl Tuning<'_> {
             probes,
             machine: Machine::look(),
             interrupted: self.interrupted.load(Ordering::Relaxed),
+            further,
         };
         Ok(evidence.tuned(&finalists, recommended, front(&whole), runs, beside, whole))
     }
@@ -259,7 +270,15 @@ impl Tuning<'_> {
         if traffic.arrivals.is_empty() {
             bail!("`trace`: no record in {}; give a longer one", Span(self.plan.trace));
         }
-        Ok(traffic.through(&self.calibration.way(&self.plan.scenario)))
+        let mut traffic = traffic.through(&self.calibration.way(&self.plan.scenario));
+        traffic.take_oversized(self.bench.envelope_bytes, self.bench.payload_bytes_max);
+        if traffic.arrivals.is_empty() {
+            bail!(
+                "`payload_bytes_max` is {}: no record of the traffic fits an event; give a larger one",
+                self.bench.payload_bytes_max
+            );
+        }
+        Ok(traffic)
     }
 
     /// The best settings and some of the front, measured exactly with all seeds; the best first.
@@ -370,8 +389,9 @@ impl Tuning<'_> {
         finalists: &[Finalist],
         recommended: usize,
         tell: &mut dyn FnMut(TuneTick),
-    ) -> anyhow::Result<Vec<verify::Measured>> {
-        let Some((length, count)) = self.plan.runs else { return Ok(Vec::new()) };
+    ) -> anyhow::Result<(Vec<verify::Measured>, Vec<String>)> {
+        let (mut runs, mut remarks) = (Vec::new(), Vec::new());
+        let Some((length, count)) = self.plan.runs else { return Ok((runs, remarks)) };
         let keeps_up = |finalist: &&Finalist| finalist.by_seed.iter().all(|one| one.keeps_up);
         let others = finalists.iter().filter(|one| one.settings != finalists[recommended].settings);
         let chosen: Vec<Settings> = [&finalists[recommended]]
@@ -383,11 +403,11 @@ impl Tuning<'_> {
         let trial = Trial {
             name: &self.plan.name,
             spec: &self.plan.spec,
+            partitions: self.plan.scenario.workload.partitions,
             length,
             bench: &self.bench,
             calibration: &self.calibration,
         };
-        let mut runs = Vec::new();
         for (number, settings) in chosen.iter().enumerate() {
             if let Some(known) = store.run(settings) {
                 runs.push(known.clone());
@@ -401,14 +421,22 @@ impl Tuning<'_> {
                     phase: format!("run {} of {}: {settings}", number + 1, chosen.len()),
                     done_share: tick.done_share,
                 });
-            })?;
+            });
+            // What was searched is worth a report without its runs.
+            let measured = match measured {
+                Ok(measured) => measured,
+                Err(error) => {
+                    remarks.push(format!("{settings} could not be run: {error:#}"));
+                    break;
+                }
+            };
             // One that was cut short is no evidence.
             if !self.interrupted.load(Ordering::Relaxed) {
                 store.ran(measured.clone())?;
                 runs.push(measured);
             }
         }
-        Ok(runs)
+        Ok((runs, remarks))
     }
 
     /// The recommended setting, with one parameter doubled or halved, and AWS's defaults with as many
@@ -430,10 +458,12 @@ impl Tuning<'_> {
         })
     }
 
-    /// The evaluations on all of the traffic, batch by batch; the best first.
-    fn whole(&self, store: &Store) -> Vec<Evaluation> {
+    /// What the search has measured on all of the traffic, batch by batch; the best first.
+    fn whole(&self, store: &Store, visited: &BTreeSet<Settings>) -> Vec<Evaluation> {
         let mut whole = store.evaluations();
-        whole.retain(|one| one.with.traffic_share >= 1.0 && !one.with.exact);
+        whole.retain(|one| {
+            one.with.traffic_share >= 1.0 && !one.with.exact && visited.contains(&one.settings)
+        });
         whole.sort_by(|one, other| compare(one, other, &self.plan.goal));
         whole
     }

@@ -12,6 +12,7 @@ use super::{COULD_NOT_RUN, OK, USAGE, interrupt, run, scenarios};
 use crate::capture::{AccessSettings, CapturePlan};
 use crate::report::tune::report;
 use crate::report::tune_page::page;
+use crate::topic::RunTopic;
 use crate::tune::cost::{Billing, Prices};
 use crate::tune::goal::{AgeLimit, Goal, Optimise};
 use crate::tune::search::Effort;
@@ -19,6 +20,7 @@ use crate::tune::space::Space;
 use crate::tune::tuned::Tuned;
 use crate::tune::verify::RunLength;
 use crate::tune::{TunePlan, tune};
+use crate::workload::arrival::Arrival;
 use crate::workload::scenario::{FunctionSpec, Scenario, SourceSpec};
 use crate::workload::spec::{Spec, SpecError};
 use crate::workload::units::{Bytes, Span};
@@ -70,7 +72,8 @@ pub struct TuneArguments {
     #[arg(long, value_name = "TIME", default_value = "0s", help_heading = "Cost")]
     pub cold_start: Span,
 
-    /// How much of the workload's traffic is simulated, from its beginning; of a capture [default: all].
+    /// How much of the workload's traffic is simulated, from its beginning [default: 60s; a capture at its
+    /// own pace once].
     #[arg(long, value_name = "TIME", help_heading = "Search")]
     pub trace: Option<Span>,
     /// Watch `topic` of `brokers` for so long, without joining a group, and take that as the workload.
@@ -80,7 +83,7 @@ pub struct TuneArguments {
         help_heading = "Search",
         requires = "topic",
         requires = "brokers",
-        conflicts_with = "replay"
+        conflicts_with_all = ["replay", "results"]
     )]
     pub observe: Option<Span>,
     /// Settings of the first sample, from which the search goes on.
@@ -148,7 +151,14 @@ impl TuneArguments {
         let interrupted = interrupt::listen();
         // Lives until the capture in it has been read.
         let (spec, _watched) = self.workload(&interrupted)?;
-        let plan = self.plan(spec).map_err(|error| (USAGE, error))?;
+        let mut plan = self.plan(spec).map_err(|error| (USAGE, error))?;
+        if let SourceSpec::Kafka { brokers, topic: Some(topic) } = &plan.scenario.source {
+            // It has as many partitions as it has.
+            let partitions = RunTopic::find(brokers, topic).map_err(failed)?.starts.len();
+            plan.scenario.workload.partitions =
+                u32::try_from(partitions).map_err(|error| failed(error.into()))?;
+            plan.space = self.space(&plan.scenario, &plan.goal).map_err(|error| (USAGE, error))?;
+        }
         let bar = run::bar(self.no_progress);
         let tuned = tune(&plan, &interrupted, &mut |tick| {
             bar.set_message(tick.phase.chars().take(58).collect::<String>());
@@ -270,6 +280,8 @@ impl TuneArguments {
             FunctionSpec::Stub(stub) => stub.law.concurrency_max,
             FunctionSpec::Endpoint { .. } => None,
         };
+        // Each of the engine's threads has a poller.
+        let least = scenario.mapping.threads;
         let most = [Some(scenario.workload.partitions), goal.concurrency_max, concurrency]
             .into_iter()
             .flatten()
@@ -282,8 +294,11 @@ impl TuneArguments {
                  --max-concurrency, concurrency of --stub)"
             ),
             Some(pollers) => pollers..=pollers,
-            None if most == 0 => anyhow::bail!("`pollers-max` is 0; give 1 or more"),
-            None => 1..=most,
+            None if most < least => anyhow::bail!(
+                "no more than {most} pollers are allowed (--pollers-max, partitions, concurrency), and each of \
+                 {least} threads has one; allow more, or give fewer `threads`"
+            ),
+            None => least..=most,
         };
         let batch_size = self.spec.batch_size.map_or(1..=BATCH_SIZE_MAX, |size| size..=size);
         let window = match self.spec.maximum_batching_window {
@@ -301,10 +316,13 @@ impl TuneArguments {
     }
 }
 
-/// A capture as it is; a minute of a workload that is made.
+/// A capture as it is; a minute of times that a law makes.
 fn default_trace(scenario: &Scenario) -> Duration {
     const TRACE_DEFAULT: Duration = Duration::from_secs(60);
-    scenario.workload.replay.map_or(TRACE_DEFAULT, |recording| recording.period())
+    match (scenario.workload.replay, scenario.workload.arrival) {
+        (Some(recording), Arrival::Captured(speed)) => recording.period().div_f64(speed.0),
+        _ => TRACE_DEFAULT,
+    }
 }
 
 /// The command line, as it can be given again.

@@ -37,8 +37,8 @@ fn write(out: &mut String, tuned: &Tuned) -> fmt::Result {
     answer(out, tuned)?;
     out.push_str(BODY);
     reproduce(out, tuned)?;
-    // A result holds text from users: nothing in it may end the script.
-    let json = serde_json::to_string(tuned).unwrap_or_default().replace("</", "<\\/");
+    // A result holds text from users: nothing in it may look like a tag or a comment.
+    let json = serde_json::to_string(tuned).unwrap_or_default().replace('<', "\\u003c");
     writeln!(out, "</main>\n<script type=\"application/json\" id=\"result\">{json}</script>")?;
     writeln!(out, "{}", plotly_js())?;
     writeln!(out, "<script>\n{SCRIPT}</script>\n</body>\n</html>")

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::TunePlan;
+use super::cost::event_pollers;
 use super::space::Settings;
 use crate::workload::units::Span;
 
@@ -32,14 +33,22 @@ pub(super) fn advice(settings: &Settings, plan: &TunePlan) -> Advice {
     let seconds = window.as_secs();
     let is_default = (500..1_000).contains(&window.as_millis());
     let theirs = if is_default { Duration::from_millis(500) } else { Duration::from_secs(seconds) };
-    let note = (theirs != window).then(|| {
+    let note = if theirs != window {
         let theirs = Span(theirs);
-        format!(
-            "AWS has whole seconds and its default of 500 ms: {maximum_batching_window} became {theirs} there, \
-             with smaller batches and more invocations. `--whole-seconds` searches only what AWS takes"
+        Some(format!(
+            "AWS has whole seconds and its default of 500 ms: {maximum_batching_window} became {theirs} there, with \
+             smaller batches and more invocations. `--whole-seconds` searches only what AWS takes"
+        ))
+    } else if is_default {
+        Some(
+            "500 ms is AWS's default and cannot be given: a mapping that ever had another window must be made anew"
+                .to_owned(),
         )
-    });
+    } else {
+        None
+    };
     let provisioned = plan.billing.provisioned;
+    let theirs = event_pollers(*pollers);
     let mut cli =
         format!("aws lambda update-event-source-mapping --uuid UUID \\\n    --batch-size {batch_size}");
     let mut cloudformation = format!("BatchSize: {batch_size}\n");
@@ -50,13 +59,12 @@ pub(super) fn advice(settings: &Settings, plan: &TunePlan) -> Advice {
         terraform += &format!("maximum_batching_window_in_seconds = {seconds}\n");
     }
     if provisioned {
-        cli += &format!(
-            " \\\n    --provisioned-poller-config MinimumPollers={pollers},MaximumPollers={pollers}"
-        );
+        cli +=
+            &format!(" \\\n    --provisioned-poller-config MinimumPollers={theirs},MaximumPollers={theirs}");
         cloudformation +=
-            &format!("ProvisionedPollerConfig:\n  MinimumPollers: {pollers}\n  MaximumPollers: {pollers}\n");
+            &format!("ProvisionedPollerConfig:\n  MinimumPollers: {theirs}\n  MaximumPollers: {theirs}\n");
         terraform += &format!(
-            "provisioned_poller_config {{\n  minimum_pollers = {pollers}\n  maximum_pollers = {pollers}\n}}\n"
+            "provisioned_poller_config {{\n  minimum_pollers = {theirs}\n  maximum_pollers = {theirs}\n}}\n"
         );
     }
     Advice {

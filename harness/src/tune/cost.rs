@@ -11,6 +11,10 @@ use crate::workload::units::Bytes;
 /// The prices that come with the harness.
 const BUILT_IN: &str = include_str!("../../prices/aws-us-east-1.toml");
 
+/// Invocations that one of AWS's event pollers may have under way: as many as so many pollers of ours
+/// (https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html).
+pub const INVOCATIONS_PER_EVENT_POLLER: usize = 5;
+
 /// A month, as bills have it.
 const MONTH_H: f64 = 720.0;
 
@@ -167,7 +171,7 @@ impl Prices {
         let poller_units = if billing.provisioned {
             let unit = &self.event_poller_unit;
             let bytes_per_s = tally.payload_bytes as f64 / elapsed.as_secs_f64();
-            (pollers.div_ceil(unit.pollers as usize) as f64)
+            (event_pollers(pollers).div_ceil(unit.pollers as usize) as f64)
                 .max((bytes_per_s / (unit.megabytes_per_s * 1e6)).ceil())
         } else {
             0.0
@@ -183,6 +187,12 @@ impl Prices {
             transfer_per_month: transfer / months,
         }
     }
+}
+
+/// AWS's event pollers that have as many invocations under way as `pollers` of ours.
+#[must_use]
+pub const fn event_pollers(pollers: usize) -> usize {
+    pollers.div_ceil(INVOCATIONS_PER_EVENT_POLLER)
 }
 
 #[cfg(test)]
@@ -208,7 +218,7 @@ mod tests {
                 key_bytes: 10,
             })
             .collect();
-        let traffic = Traffic { arrivals, partitions: 1, filtered: 0 };
+        let traffic = Traffic { arrivals, partitions: 1, filtered: 0, oversized: 0 };
         let law = Law { latency: Latency::Fixed(Duration::from_millis(100)), ..Law::default() };
         let limits = BatchLimits { window: Duration::ZERO, ..BatchLimits::default() };
         simulate_exactly(&traffic, 1, &limits, 100, &Function::new(&law), Nanos::ZERO)
@@ -233,7 +243,7 @@ mod tests {
             Prices::built_in().of(&hour(), pollers, Duration::from_secs(3_600), &billing).pollers_per_month
         };
         // The example of AWS's documentation is 10 units for 1,332 USD.
-        for (pollers, units) in [(1, 1.0), (10, 1.0), (11, 2.0), (100, 10.0)] {
+        for (pollers, units) in [(1, 1.0), (50, 1.0), (51, 2.0), (500, 10.0)] {
             assert!((month(pollers) - units * 133.2).abs() < 1e-6, "{pollers}: {}", month(pollers));
         }
     }

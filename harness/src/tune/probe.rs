@@ -48,13 +48,8 @@ pub fn probe(
     interrupted: &AtomicBool,
     tell: &mut dyn FnMut(f64),
 ) -> anyhow::Result<(Law, Vec<Probe>)> {
-    // Half of the usual value beside it tells bytes from records. A capture's values are what they are.
-    let small = match (&spec.replay, spec.value_size) {
-        (Some(_), _) => None,
-        (None, size) => {
-            Some(SizeLaw::Fixed(Bytes(size.map_or(1_024, |size| size.max().0.min(64 << 10)) / 8)))
-        }
-    };
+    // Smaller values beside the usual ones tell bytes from records. A capture's values are what they are.
+    let small = spec.replay.is_none().then(|| small(spec.value_size));
     let sizes: Vec<Option<SizeLaw>> = [None].into_iter().chain(small.map(Some)).collect();
     let all = (BATCH_SIZES.len() * sizes.len()) as f64;
     let mut probes = Vec::new();
@@ -89,7 +84,8 @@ fn of_size(
         ..Spec::default()
     };
     let mut base = spec.clone();
-    base.arrival = None;
+    // From memory records are there at once, and each counts.
+    (base.arrival, base.backlog, base.filters) = (None, None, None);
     let spec = flags.over(base);
     let scenario = spec.resolve()?;
     let result = run(&RunPlan { name: "probe".into(), spec, scenario }, interrupted, &mut |_: Tick| {})?;
@@ -106,19 +102,10 @@ fn of_size(
 
 /// The law that fits best; nothing in it is negative.
 fn fit(probes: &[Probe]) -> Law {
-    // Sizes in pairs of equal records: what differs is bytes.
-    let (whole, small) = probes.split_at(BATCH_SIZES.len().min(probes.len()));
-    let per_byte_us = slope(
-        whole
-            .iter()
-            .zip(small)
-            .map(|(one, other)| (one.payload_bytes - other.payload_bytes, one.p50_us - other.p50_us)),
-    );
-    let without_bytes = |probe: &Probe| (probe.records, probe.p50_us - per_byte_us * probe.payload_bytes);
-    let (fixed_us, per_record_us) = line(&probes.iter().map(without_bytes).collect::<Vec<_>>());
+    let [fixed_us, per_record_us, per_byte_us] = least_squares(probes);
     let spread = probes.first().map_or(0.0, |probe| (probe.p90_us / probe.p50_us.max(1.0)).ln());
     let sigma = (spread / DEVIATIONS_P90).clamp(0.0, 4.0);
-    let fixed = Duration::from_secs_f64(fixed_us.max(0.0) / 1e6);
+    let fixed = Duration::from_secs_f64(fixed_us / 1e6);
     Law {
         latency: if sigma < SIGMA_MIN {
             Latency::Fixed(fixed)
@@ -126,48 +113,94 @@ fn fit(probes: &[Probe]) -> Law {
             Latency::LogNormal { median: fixed, sigma }
         },
         cost: Cost {
-            per_record: Duration::from_secs_f64(per_record_us.max(0.0) / 1e6),
+            per_record: Duration::from_secs_f64(per_record_us / 1e6),
             per_byte_ns: per_byte_us * 1e3,
         },
         ..Law::default()
     }
 }
 
-/// The slope through the origin, by least squares; not negative.
-fn slope(points: impl Iterator<Item = (f64, f64)>) -> f64 {
-    let (mut xy, mut xx) = (0.0, 0.0);
-    for (x, y) in points {
-        xy += x * y;
-        xx += x * x;
+/// Constant, cost of a record and cost of a byte, by least squares with weights of one over the value's
+/// square: a tenth off counts the same for a batch of one and of a thousand. Of all choices of terms
+/// that leave none negative, the one that fits best.
+fn least_squares(probes: &[Probe]) -> [f64; 3] {
+    // Of one size of values, records and bytes cannot be told apart: records take it all.
+    let bytes_of = |probe: &Probe| probe.payload_bytes / probe.records.max(1.0);
+    let sizes = probes.iter().filter(|probe| probe.records > 1.5).map(bytes_of);
+    let (least, most) = sizes.fold((f64::MAX, 0.0_f64), |(least, most), one| (least.min(one), most.max(one)));
+    let told_apart = most > least * 1.5;
+    let mut best = ([0.0; 3], f64::MAX);
+    for terms in 1..8_usize {
+        if terms & 4 != 0 && !told_apart {
+            continue;
+        }
+        let chosen: Vec<usize> = (0..3).filter(|term| terms & (1 << term) != 0).collect();
+        let Some(found) = solve(probes, &chosen) else { continue };
+        let off: f64 = probes
+            .iter()
+            .map(|probe| {
+                let fitted: f64 = row(probe).iter().zip(found).map(|(x, cost)| x * cost).sum();
+                ((fitted - probe.p50_us) / probe.p50_us.max(1.0)).powi(2)
+            })
+            .sum();
+        if found.iter().all(|cost| *cost >= 0.0) && off < best.1 {
+            best = (found, off);
+        }
     }
-    if xx > 0.0 { (xy / xx).max(0.0) } else { 0.0 }
+    best.0
 }
 
-/// Constant and slope, by least squares with weights of one over the value's square: a tenth off counts
-/// the same for a batch of one and of a thousand. Neither is negative.
-fn line(points: &[(f64, f64)]) -> (f64, f64) {
-    let (mut w, mut wx, mut wy, mut wxx, mut wxy) = (0.0, 0.0, 0.0, 0.0, 0.0);
-    for (x, y) in points {
-        let weight = 1.0 / y.max(1.0).powi(2);
-        w += weight;
-        wx += weight * x;
-        wy += weight * y;
-        wxx += weight * x * x;
-        wxy += weight * x * y;
+fn row(probe: &Probe) -> [f64; 3] {
+    [1.0, probe.records, probe.payload_bytes]
+}
+
+/// The costs of the chosen terms, the others being zero; `None` if the probes do not tell them apart.
+fn solve(probes: &[Probe], chosen: &[usize]) -> Option<[f64; 3]> {
+    let count = chosen.len();
+    // Normal equations, each with its right side behind.
+    let mut rows = vec![[0.0_f64; 4]; count];
+    for probe in probes {
+        let (x, weight) = (row(probe), 1.0 / probe.p50_us.max(1.0).powi(2));
+        for (equation, &one) in rows.iter_mut().zip(chosen) {
+            for (place, &other) in chosen.iter().enumerate() {
+                equation[place] += weight * x[one] * x[other];
+            }
+            equation[3] += weight * x[one] * probe.p50_us;
+        }
     }
-    let determinant = w * wxx - wx * wx;
-    if determinant.abs() < f64::EPSILON * w * wxx {
-        return (if w > 0.0 { wy / w } else { 0.0 }, 0.0);
+    // Gauss and Jordan. The matrix is symmetric and not negative: its diagonal serves as pivots.
+    for pivot in 0..count {
+        let head = rows[pivot][pivot];
+        if head <= 0.0 || !head.is_finite() {
+            return None;
+        }
+        let scale = rows[pivot].map(|value| value / head);
+        rows[pivot] = scale;
+        for (number, equation) in rows.iter_mut().enumerate() {
+            if number != pivot {
+                let factor = equation[pivot];
+                for (value, of_pivot) in equation.iter_mut().zip(scale) {
+                    *value -= factor * of_pivot;
+                }
+            }
+        }
     }
-    let slope = (w * wxy - wx * wy) / determinant;
-    let constant = (wy - slope * wx) / w;
-    if slope < 0.0 {
-        (wy / w, 0.0)
-    } else if constant < 0.0 {
-        (0.0, wxy / wxx)
-    } else {
-        (constant, slope)
+    let mut found = [0.0; 3];
+    for (equation, &term) in rows.iter().zip(chosen) {
+        found[term] = equation[3];
     }
+    found.iter().all(|cost| cost.is_finite()).then_some(found)
+}
+
+/// A quarter of the usual value.
+fn small(size: Option<SizeLaw>) -> SizeLaw {
+    let usual = match size {
+        None => 1_024,
+        Some(SizeLaw::Fixed(bytes)) => bytes.0,
+        Some(SizeLaw::Uniform { min, max }) => u64::midpoint(min.0, max.0),
+        Some(SizeLaw::LogNormal { median, .. }) => median.0,
+    };
+    SizeLaw::Fixed(Bytes(usual / 4))
 }
 
 #[cfg(test)]
@@ -218,8 +251,21 @@ mod tests {
             for (probe, (p50_us, more)) in probes.iter_mut().zip(&values) {
                 (probe.p50_us, probe.p90_us) = (*p50_us, p50_us + more);
             }
-            prop_assert!(fit(&probes).check().is_ok());
+            let law = fit(&probes);
+            prop_assert!(law.check().is_ok() && law.cost.per_byte_ns >= 0.0, "{:?}", law);
         }
+    }
+
+    /// As the payload limit does to batches of large values.
+    #[test]
+    fn batches_that_were_cut_short_do_not_mislead() {
+        let mut probes = probes(5_000.0, 40.0, 5.0, 0.0);
+        let cut = &mut probes[3];
+        (cut.records, cut.payload_bytes) = (568.0, 120.0 + 568.0 * 11_000.0);
+        cut.p50_us = 5_000.0 + 40.0 * 568.0 + 5.0 / 1e3 * cut.payload_bytes;
+        let law = fit(&probes);
+        assert!((law.cost.per_byte_ns - 5.0).abs() < 0.1, "{law:?}");
+        assert!((law.cost.per_record.as_secs_f64() * 1e6 - 40.0).abs() < 1.0, "{law:?}");
     }
 
     #[test]

@@ -52,8 +52,8 @@ pub struct Quest<'q> {
     pub effort: Effort,
 }
 
-/// Searches. `tell` hears how much is done, from 0 to 1. Ends early when `interrupted`; what was
-/// evaluated is in `store`.
+/// Searches. `tell` hears how much is done, from 0 to 1. Ends early when `interrupted`. Returns the
+/// settings that were measured on all of the traffic; what came of them is in `store`.
 ///
 /// # Errors
 /// If the store's file cannot be written.
@@ -62,7 +62,7 @@ pub fn search(
     store: &mut Store,
     interrupted: &AtomicBool,
     tell: &mut dyn FnMut(f64),
-) -> anyhow::Result<()> {
+) -> anyhow::Result<BTreeSet<Settings>> {
     let Quest { space, bench, traffic, goal, effort } = quest;
     let mut search = Search {
         bench,
@@ -72,6 +72,7 @@ pub fn search(
         lanes: Lanes::new(traffic, bench),
         interrupted,
         tell,
+        visited: BTreeSet::new(),
     };
     #[expect(clippy::cast_possible_truncation, reason = "any seed scrambles")]
     let mut candidates = space.sample(effort.points, effort.seed as u32);
@@ -86,13 +87,16 @@ pub fn search(
         best = search
             .measure(&candidates, share.max(least_share), |part| 0.7 * (done + part / RUNGS.len() as f64))?;
         if search.is_over() {
-            return search.store.flush();
+            break;
         }
         let keep = GOES_ON_MIN.max((best.len() as f64 * GOES_ON).ceil() as usize);
         candidates = search.kept(&best, keep);
     }
-    search.refine(space, &best)?;
-    search.store.flush()
+    if !search.is_over() {
+        search.refine(space, &best)?;
+    }
+    search.store.flush()?;
+    Ok(search.visited)
 }
 
 /// The setting of the space that is nearest to `settings`.
@@ -114,6 +118,8 @@ struct Search<'s> {
     lanes: Lanes<'s>,
     interrupted: &'s AtomicBool,
     tell: &'s mut dyn FnMut(f64),
+    /// On all of the traffic.
+    visited: BTreeSet<Settings>,
 }
 
 impl Search<'_> {
@@ -123,6 +129,9 @@ impl Search<'_> {
 
     fn one(&mut self, settings: &Settings, traffic_share: f64) -> anyhow::Result<Evaluation> {
         let with = Fidelity { seed: self.seed, traffic_share, exact: false };
+        if traffic_share >= 1.0 {
+            self.visited.insert(*settings);
+        }
         let (bench, lanes) = (self.bench, &mut self.lanes);
         self.store.evaluation(settings, with, || bench.evaluate(lanes, settings, with))
     }

@@ -416,7 +416,7 @@ mod tests {
                 }
             })
             .collect();
-        Traffic { arrivals, partitions, filtered: 0 }
+        Traffic { arrivals, partitions, filtered: 0, oversized: 0 }
     }
 
     fn lanes(traffic: &Traffic, pollers: usize, limits: &BatchLimits) -> Vec<Lane> {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -82,6 +82,9 @@ impl Store {
             .with_context(|| format!("`results`: {name}"))?;
         let mut store = Self::default();
         let whole = store.read(&file, path, inputs)?;
+        if whole == 0 && !is_ours(&file)? {
+            bail!("`results`: {name} is no file of a search; give another one");
+        }
         file.set_len(whole).with_context(|| format!("`results`: {name}"))?;
         let mut file = file;
         file.seek(SeekFrom::End(0)).with_context(|| format!("`results`: {name}"))?;
@@ -227,6 +230,15 @@ impl Store {
     }
 }
 
+/// Whether a file without a whole line is empty, or the beginning of a search.
+fn is_ours(mut file: &File) -> anyhow::Result<bool> {
+    const BEGINS: &[u8] = b"{\"kind\":\"search\"";
+    let mut text = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.take(BEGINS.len() as u64).read_to_end(&mut text)?;
+    Ok(BEGINS.starts_with(&text))
+}
+
 fn key(settings: &Settings, with: Fidelity) -> Key {
     (*settings, with.seed, with.traffic_share.to_bits(), with.exact)
 }
@@ -303,6 +315,11 @@ mod tests {
         assert!(text.contains("seed was 1 and is 2") && text.contains("give another file"), "{text}");
         std::fs::write(&path, "hello\n").unwrap();
         assert!(error(json!({})).contains("line 1"));
+        std::fs::write(&path, "somebody's notes").unwrap();
+        assert!(error(json!({})).contains("no file of a search"));
+        assert_eq!(std::fs::read(&path).unwrap(), b"somebody's notes", "and it is left as it is");
+        std::fs::write(&path, "{\"kind\":\"sea").unwrap();
+        assert!(Store::open(&path, &json!({})).is_ok(), "the very first line was cut");
         std::fs::write(&path, "{\"kind\":\"search\",\"version\":9,\"inputs\":{}}\n").unwrap();
         assert!(error(json!({})).contains("version 9"));
     }

@@ -7,7 +7,7 @@ use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
 use super::TunePlan;
 use super::advice::{self, Advice};
-use super::cost::Prices;
+use super::cost::{INVOCATIONS_PER_EVENT_POLLER, Prices, event_pollers};
 use super::evaluate::{Bench, Evaluation};
 use super::goal::{Goal, Quantile};
 use super::probe::Probe;
@@ -89,6 +89,8 @@ pub struct TrafficFigures {
     pub records: u64,
     /// Records that filters leave out, which are not among them.
     pub records_filtered: u64,
+    /// Records that no event can hold, which are not among them.
+    pub records_oversized: u64,
     /// From the first to the last.
     pub span_s: f64,
     /// Bytes of a record in an event, on average.
@@ -174,7 +176,7 @@ pub struct Sensitivity {
 pub struct Scaling {
     /// By which.
     pub rules: Rules,
-    /// What one poller brings through, in records.
+    /// What one of AWS's event pollers brings through, in records: it may have five invocations under way.
     pub poller_records_per_s: f64,
     /// Second by second.
     pub seconds: Vec<Second>,
@@ -259,6 +261,8 @@ pub(super) struct Evidence<'e> {
     pub(super) probes: Vec<Probe>,
     pub(super) machine: Machine,
     pub(super) interrupted: bool,
+    /// Further remarks.
+    pub(super) further: Vec<String>,
 }
 
 /// Points of the lag over time.
@@ -278,11 +282,13 @@ impl Evidence<'_> {
         let goal = &self.plan.goal;
         let candidates: Vec<Candidate> = finalists.iter().map(|one| one.candidate(goal)).collect();
         let best = &finalists[recommended];
+        let run = runs.iter().find(|run| run.settings == best.settings);
+        let kept = run.is_none_or(|run| run.is_clean && run.keeps(goal.age));
         let candidate = candidates[recommended].clone();
         let (ages, lag) = self.follow(&best.settings);
         let recommended = Recommended {
             like_others: like_others.clone(),
-            meets_goal: Estimate::worst(best, goal) <= 0.0,
+            meets_goal: Estimate::worst(best, goal) <= 0.0 && kept,
             ages,
             lag,
             advice: advice::advice(&best.settings, self.plan),
@@ -326,6 +332,7 @@ impl Evidence<'_> {
         TrafficFigures {
             records: arrivals.len() as u64,
             records_filtered: self.traffic.filtered,
+            records_oversized: self.traffic.oversized,
             span_s: (last - Nanos::ZERO).as_secs_f64(),
             record_bytes_mean: ratio(bytes as f64, arrivals.len() as f64),
             partitions: self.traffic.partitions,
@@ -360,10 +367,11 @@ impl Evidence<'_> {
     fn scaling(&self, evaluation: &Evaluation) -> Vec<Scaling> {
         // With batches as they come about at this rate a poller brings less through than at its limit,
         // which is what a lag makes of them.
-        let poller_records_per_s =
-            evaluation.capacity_records_per_s / evaluation.settings.pollers.max(1) as f64;
+        let pollers = evaluation.settings.pollers.max(1);
+        let together = INVOCATIONS_PER_EVENT_POLLER.min(self.traffic.partitions as usize);
+        let poller_records_per_s = evaluation.capacity_records_per_s / pollers as f64 * together as f64;
         let partitions = self.traffic.partitions as usize;
-        [Rules::on_demand(partitions), Rules::provisioned(evaluation.settings.pollers, partitions)]
+        [Rules::on_demand(partitions), Rules::provisioned(event_pollers(pollers), partitions)]
             .into_iter()
             .map(|rules| Scaling {
                 seconds: follow(self.traffic, &rules, poller_records_per_s),
@@ -429,10 +437,16 @@ impl Evidence<'_> {
     }
 
     fn remarks(&self, recommended: &Recommended, runs: &[Measured]) -> Vec<String> {
-        let mut remarks = Vec::new();
+        let mut remarks = self.further.clone();
+        if self.traffic.oversized > 0 {
+            remarks.push(format!(
+                "{} records are larger than any event can hold (payload_bytes_max) and left out of all figures",
+                self.traffic.oversized
+            ));
+        }
         if !recommended.meets_goal {
             remarks.push(format!(
-                "no setting that was tried keeps the goal ({}) with every seed; this one misses it least. More \
+                "no setting that was tried keeps the goal ({}) with every draw and in its run; this one misses it least. More \
                  pollers (--pollers-max; never more than partitions), a faster function, or a later limit",
                 self.plan.goal
             ));

@@ -124,7 +124,10 @@ impl Measured {
     /// Whether the real run kept the limit of age.
     #[must_use]
     pub fn keeps(&self, limit: Option<AgeLimit>) -> bool {
-        limit.is_none_or(|limit| u128::from(limit.quantile.of(&self.real.age)) <= limit.at_most.as_micros())
+        self.real.age.count > 0
+            && limit.is_none_or(|limit| {
+                u128::from(limit.quantile.of(&self.real.age)) <= limit.at_most.as_micros()
+            })
     }
 
     /// The figures that differ by more than the report's confidence.
@@ -162,8 +165,10 @@ fn with_settings(spec: &Spec, settings: &Settings, length: RunLength) -> Spec {
     flags.over(spec.clone())
 }
 
-fn plan(name: &str, spec: Spec) -> Result<RunPlan, SpecError> {
-    let scenario = spec.resolve()?;
+/// A run over a topic of so many partitions.
+fn plan(name: &str, spec: Spec, partitions: u32) -> Result<RunPlan, SpecError> {
+    let mut scenario = spec.resolve()?;
+    scenario.workload.partitions = partitions;
     Ok(RunPlan { name: name.to_owned(), spec, scenario })
 }
 
@@ -173,9 +178,12 @@ fn plan(name: &str, spec: Spec) -> Result<RunPlan, SpecError> {
 /// If the run cannot be made.
 pub fn calibrate(
     spec: &Spec,
+    partitions: u32,
     interrupted: &AtomicBool,
     tell: &mut dyn FnMut(Tick),
 ) -> anyhow::Result<Calibration> {
+    // What waits at the beginning would be taken for a slow way.
+    let spec = &Spec { backlog: None, ..spec.clone() };
     let length = RunLength { warm_up: Duration::from_secs(2), duration: Duration::from_secs(4) };
     let settings = Settings {
         batch_size: 10_000,
@@ -189,7 +197,7 @@ pub fn calibrate(
     let latency = if sleeps { Latency::Fixed(took) } else { Latency::None };
     let stub = StubLaw { law: Law { latency, ..Law::default() }, verify: false };
     let spec = Spec { stub: Some(stub), ..Spec::default() }.over(with_settings(spec, &settings, length));
-    let plan = plan("calibration", spec)?;
+    let plan = plan("calibration", spec, partitions)?;
     let result = run(&plan, interrupted, tell)?;
     let traffic = of_run(&plan.scenario, length, &bare_way(&plan.scenario));
     let waits: u64 = traffic.arrivals.iter().map(|arrival| arrival.at.0 - arrival.born.0).sum();
@@ -221,6 +229,8 @@ pub struct Trial<'t> {
     pub name: &'t str,
     /// The workload.
     pub spec: &'t Spec,
+    /// Partitions of the topic.
+    pub partitions: u32,
     /// How long each is.
     pub length: RunLength,
     /// What simulates.
@@ -240,7 +250,7 @@ impl Trial<'_> {
         interrupted: &AtomicBool,
         tell: &mut dyn FnMut(Tick),
     ) -> anyhow::Result<Measured> {
-        let plan = plan(self.name, with_settings(self.spec, settings, self.length))?;
+        let plan = plan(self.name, with_settings(self.spec, settings, self.length), self.partitions)?;
         let result = run(&plan, interrupted, tell)?;
         let traffic = of_run(&plan.scenario, self.length, &self.calibration.way(&plan.scenario));
         let measure_from = Nanos::ZERO + self.length.warm_up;
