@@ -10,6 +10,7 @@ mod real_kafka {
 
     use pelton_harness::capture::CaptureSummary;
     use pelton_harness::result::RunResult;
+    use pelton_harness::tune::tuned::Tuned;
     use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
     use rdkafka::client::DefaultClientContext;
     use rdkafka::config::ClientConfig;
@@ -86,6 +87,38 @@ mod real_kafka {
             .output()
             .expect("the harness is built");
         assert!(output.status.success(), "{arguments:?}: {output:?}");
+    }
+
+    #[test]
+    fn a_topic_that_is_watched_is_tuned_for_without_a_group() {
+        let servers = &broker()["KAFKA_PLAINTEXT"];
+        let topic = format!("watched-{}", std::process::id());
+        create_topic(servers, &topic, 4);
+        let producer: BaseProducer =
+            ClientConfig::new().set("bootstrap.servers", servers).set("linger.ms", "5").create().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let json = directory.path().join("tuned.json");
+        let mut tune = Command::new(env!("CARGO_BIN_EXE_pelton-harness"))
+            .args(["tune", "--brokers", servers, "--topic", &topic, "--observe", "6s", "--no-runs"])
+            .args(["--points", "32", "--seeds", "2", "--stub", "fixed(5ms)", "--no-progress", "--json"])
+            .arg(&json)
+            .spawn()
+            .expect("the harness is built");
+        // Somebody else's traffic, for as long as it is watched.
+        let mut sent = 0_i32;
+        while tune.try_wait().unwrap().is_none() {
+            let record = BaseRecord::<(), [u8]>::to(&topic).partition(sent % 4).payload(&[b'x'; 300]);
+            producer.send(record).map_err(|(error, _)| error).expect("the broker answers");
+            producer.poll(Duration::from_millis(5));
+            sent += 1;
+        }
+        assert!(tune.wait().unwrap().success());
+        let tuned: Tuned = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+        assert!(tuned.traffic.records > 20 && tuned.traffic.partitions == 4, "{:?}", tuned.traffic);
+        assert!(tuned.recommended.meets_goal && tuned.recommended.candidate.settings.pollers <= 4);
+        let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", servers).create().unwrap();
+        let groups = client.fetch_group_list(None, PATIENCE).unwrap();
+        assert!(groups.groups().iter().all(|group| !group.name().contains("tune")));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::workload::units::Bytes;
 const BUILT_IN: &str = include_str!("../../prices/aws-us-east-1.toml");
 
 /// Invocations that one of AWS's event pollers may have under way: as many as so many pollers of ours
-/// (https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html).
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>).
 pub const INVOCATIONS_PER_EVENT_POLLER: usize = 5;
 
 /// A month, as bills have it.
