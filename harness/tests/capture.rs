@@ -1,8 +1,10 @@
 //! From a live topic to a file, and from the file through the engine: the binary, its files and its
 //! exit codes, over a broker in this process.
 
+mod support;
+
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use pelton::ids::Topic;
@@ -13,6 +15,8 @@ use pelton_harness::result::{LatencyFrom, RunResult};
 use rdkafka::config::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+
+use support::harness;
 
 /// Partition, timestamp, key, value, headers.
 type Sent = (i32, i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<(String, Option<Vec<u8>>)>);
@@ -60,14 +64,6 @@ fn fill(broker: &EmbeddedBroker) {
         producer.send(sending).map_err(|(error, _)| error).expect("the client takes it");
     }
     producer.flush(Duration::from_secs(30)).expect("the broker takes them");
-}
-
-fn harness(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_pelton-harness"))
-        .args(arguments)
-        .env("NO_COLOR", "1")
-        .output()
-        .expect("the harness is built")
 }
 
 fn succeeds(arguments: &[&str]) -> String {

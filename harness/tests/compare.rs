@@ -1,20 +1,15 @@
 //! Comparisons, through the binary: results of real runs, and the same with other figures in them.
 
+mod support;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use pelton_harness::compare::{Comparison, SampleOf, Verdict};
 use pelton_harness::result::RunResult;
 use serde_json::Value;
 
-fn harness(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_pelton-harness"))
-        .args(arguments)
-        .env("NO_COLOR", "1")
-        .output()
-        .expect("the harness is built")
-}
+use support::harness;
 
 fn compare(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = harness(&[&["compare"], arguments].concat());

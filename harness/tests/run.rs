@@ -1,17 +1,12 @@
 //! Whole runs, as somebody would start them: the binary, its files and its exit codes.
 
+mod support;
+
 use std::path::Path;
-use std::process::{Command, Output};
 
 use pelton_harness::result::{LatencyFrom, RunResult, VERSION};
 
-fn harness(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_pelton-harness"))
-        .args(arguments)
-        .env("NO_COLOR", "1")
-        .output()
-        .expect("the harness is built")
-}
+use support::harness;
 
 fn run(arguments: &[&str], json: &Path) -> (RunResult, String) {
     let path = json.to_str().expect("a path in UTF-8");

@@ -1,17 +1,13 @@
 //! Searches as somebody would start them: the binary, its files and its exit codes.
 
+mod support;
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use pelton_harness::tune::tuned::Tuned;
 
-fn harness(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_pelton-harness"))
-        .args(arguments)
-        .env("NO_COLOR", "1")
-        .output()
-        .expect("the harness is built")
-}
+use support::harness;
 
 /// A small search in virtual time.
 const SMALL: [&str; 9] =

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::text::{bytes, count};
+use super::text::{bytes, count, milliseconds};
 use crate::explain::{Explained, Spread};
 use crate::measure::histogram::LatencySummary;
 
@@ -105,12 +105,4 @@ fn spread(spread: &Spread, show: fn(f64) -> String, fill_share: f64) -> String {
 fn ages(when: &str, ages: &LatencySummary) -> String {
     let ms = |us: u64| milliseconds(us as f64 / 1e3);
     format!("{when}: p50 {}, p99 {}, at most {}", ms(ages.p50_us), ms(ages.p99_us), ms(ages.max_us))
-}
-
-fn milliseconds(ms: f64) -> String {
-    match ms {
-        ms if ms >= 10_000.0 => format!("{:.1} s", ms / 1e3),
-        ms if ms >= 100.0 => format!("{ms:.0} ms"),
-        ms => format!("{ms:.1} ms"),
-    }
 }

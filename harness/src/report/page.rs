@@ -7,6 +7,7 @@ use std::fmt::{self, Write};
 
 use super::findings::{findings, nanos, percent, times};
 use super::profile::certain;
+use super::text::escape;
 use crate::profile::result::{Profile, StageBytes, StageFloor, StageReport};
 
 const STYLE: &str = include_str!("page.css");
@@ -280,22 +281,6 @@ fn surroundings(out: &mut String, profile: &Profile) -> fmt::Result {
 
 fn class(stage: &StageReport) -> String {
     format!("stage-{}", stage.stage.name().to_lowercase().replace(' ', "-"))
-}
-
-/// Text as it may stand in HTML, in attributes too.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::text::{bytes, count};
+use super::text::{bytes, count, milliseconds};
 use crate::tune::evaluate::Evaluation;
 use crate::tune::goal::Quantile;
 use crate::tune::tuned::{Candidate, Tuned};
@@ -81,9 +81,9 @@ fn headline(out: &mut String, tuned: &Tuned, best: &Candidate) -> fmt::Result {
         "record age",
         &format!(
             "{quantile} {} (95 % interval {} to {} over {} draws); p50 {}, p99 {}",
-            ms(best.age_ms.mean),
-            ms(best.age_ms.low_mean),
-            ms(best.age_ms.high_mean),
+            milliseconds(best.age_ms.mean),
+            milliseconds(best.age_ms.low_mean),
+            milliseconds(best.age_ms.high_mean),
             tuned.seeds,
             us(one.age.p50_us),
             us(one.age.p99_us)
@@ -212,15 +212,7 @@ fn scaling(out: &mut String, tuned: &Tuned) -> fmt::Result {
 }
 
 fn us(us: u64) -> String {
-    ms(us as f64 / 1e3)
-}
-
-fn ms(ms: f64) -> String {
-    match ms {
-        ms if ms >= 10_000.0 => format!("{:.1} s", ms / 1e3),
-        ms if ms >= 100.0 => format!("{ms:.0} ms"),
-        ms => format!("{ms:.1} ms"),
-    }
+    milliseconds(us as f64 / 1e3)
 }
 
 /// Three digits, however small.

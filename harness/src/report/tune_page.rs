@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Write};
 
-use super::text::{bytes, count};
+use super::text::{bytes, count, escape, milliseconds};
 use super::tune::money;
 use crate::tune::goal::Quantile;
 use crate::tune::tuned::Tuned;
@@ -89,9 +89,9 @@ fn answer(out: &mut String, tuned: &Tuned) -> fmt::Result {
         out,
         "<div><dt>{quantile} record age</dt><dd>{}<small>95 % interval {} to {}, {} draws</small></dd></div>\n\
          <div><dt>{currency} per million records</dt><dd>{}<small>{} for 720 h of this traffic</small></dd></div>",
-        ms(best.age_ms.mean),
-        ms(best.age_ms.low_mean),
-        ms(best.age_ms.high_mean),
+        milliseconds(best.age_ms.mean),
+        milliseconds(best.age_ms.low_mean),
+        milliseconds(best.age_ms.high_mean),
         tuned.seeds,
         money(best.per_million_records.mean),
         money(one.cost.per_month),
@@ -107,7 +107,7 @@ fn answer(out: &mut String, tuned: &Tuned) -> fmt::Result {
          {}{}</li></ul></section>",
         default.settings.pollers,
         money(default.cost.per_million_records),
-        ms(default.age.p99_us as f64 / 1e3),
+        milliseconds(default.age.p99_us as f64 / 1e3),
         if default.keeps_up { "" } else { "; they do not keep up" }
     )?;
     if !tuned.remarks.is_empty() || tuned.interrupted {
@@ -203,16 +203,4 @@ fn reproduce(out: &mut String, tuned: &Tuned) -> fmt::Result {
         tuned.calibration.overhead_us / 1e3,
         tuned.calibration.cpu_us_per_record,
     )
-}
-
-fn ms(ms: f64) -> String {
-    match ms {
-        ms if ms >= 10_000.0 => format!("{:.1} s", ms / 1e3),
-        ms if ms >= 100.0 => format!("{ms:.0} ms"),
-        ms => format!("{ms:.1} ms"),
-    }
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
