@@ -23,6 +23,7 @@ pub mod invoke;
 #[cfg(feature = "runtime")]
 pub mod destination;
 pub mod commit;
+pub mod scale;
 
 // The joints.
 #[cfg(feature = "runtime")]

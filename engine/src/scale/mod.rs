@@ -1,0 +1,15 @@
+//! How many pollers a mapping uses, by its lag.
+//!
+//! A [`Scaler`] is shown the [`Load`] now and then and says how many pollers there should be, as
+//! its [`ScalingRules`] have it. [`surplus`] says which partitions change their poller then.
+//!
+//! More pollers bring more through at once, and make emptier batches: each invocation that could have
+//! been saved is paid for. So there are as few as keep up, and more while the lag asks for them.
+
+mod moves;
+mod rules;
+mod scaler;
+
+pub use moves::surplus;
+pub use rules::ScalingRules;
+pub use scaler::{Load, Scaler};
