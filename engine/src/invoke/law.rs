@@ -5,6 +5,8 @@
 use std::f64::consts::TAU;
 use std::time::Duration;
 
+use crate::deliver::{FunctionErrorKind, Outcome};
+
 /// How a stand-in behaves. The default answers at once, and always with success.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Law {
@@ -86,6 +88,33 @@ impl Fault {
     #[must_use]
     pub const fn runs(self) -> bool {
         matches!(self, Self::FunctionError | Self::Garbage)
+    }
+
+    /// What the invoker of a function that fails so is told.
+    #[must_use]
+    pub fn outcome(self) -> Outcome {
+        match self {
+            Self::FunctionError => function_error("StubError", "an error by law".to_owned()),
+            Self::Throttle => Outcome::Throttled {
+                retry_after: None,
+                reason: Some("ReservedFunctionConcurrentInvocationLimitExceeded".to_owned()),
+            },
+            Self::ServiceFault => Outcome::ServiceFault {
+                status: 500,
+                code: Some("ServiceException".to_owned()),
+                message: Some("a service fault by law".to_owned()),
+            },
+            Self::Reset => Outcome::Unreachable { reason: "connection reset by law".to_owned() },
+            Self::Garbage => Outcome::Unreachable { reason: "garbage by law".to_owned() },
+        }
+    }
+}
+
+pub(super) fn function_error(error_type: &str, message: String) -> Outcome {
+    Outcome::FunctionError {
+        kind: FunctionErrorKind::Unhandled,
+        error_type: Some(error_type.to_owned()),
+        message: Some(message),
     }
 }
 

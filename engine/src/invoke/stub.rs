@@ -7,11 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Invoker;
-use super::law::{Fault, Law, LawError};
+use super::law::{self, Fault, Law, LawError};
 use super::turnstile::{Passed, Turnstile};
 use super::verify::{self, Mismatch};
 use crate::batch::Payload;
-use crate::deliver::{FunctionErrorKind, Outcome};
+use crate::deliver::Outcome;
 
 /// What a function returns that has nothing to say.
 const RESPONSE: Bytes = Bytes::from_static(b"null");
@@ -79,31 +79,9 @@ impl Stub {
             && let Some(verifying) = &self.verifying
             && let Err(mismatch) = verifying.check(payload)
         {
-            return function_error("EventMismatch", mismatch.to_string());
+            return law::function_error("EventMismatch", mismatch.to_string());
         }
-        match fault {
-            None => Outcome::Success { response_bytes: RESPONSE.len(), response: RESPONSE },
-            Some(Fault::FunctionError) => function_error("StubError", "an error by law".to_owned()),
-            Some(Fault::Throttle) => Outcome::Throttled {
-                retry_after: None,
-                reason: Some("ReservedFunctionConcurrentInvocationLimitExceeded".to_owned()),
-            },
-            Some(Fault::ServiceFault) => Outcome::ServiceFault {
-                status: 500,
-                code: Some("ServiceException".to_owned()),
-                message: Some("a service fault by law".to_owned()),
-            },
-            Some(Fault::Reset) => Outcome::Unreachable { reason: "connection reset by law".to_owned() },
-            Some(Fault::Garbage) => Outcome::Unreachable { reason: "garbage by law".to_owned() },
-        }
-    }
-}
-
-fn function_error(error_type: &str, message: String) -> Outcome {
-    Outcome::FunctionError {
-        kind: FunctionErrorKind::Unhandled,
-        error_type: Some(error_type.to_owned()),
-        message: Some(message),
+        fault.map_or(Outcome::Success { response_bytes: RESPONSE.len(), response: RESPONSE }, Fault::outcome)
     }
 }
 

@@ -17,7 +17,8 @@ pub struct ScalingRules {
     pub growth_max: u32,
     /// The lag is to be gone within that, beside the records that arrive.
     pub catch_up: Duration,
-    /// Pollers are taken away after so many looks in a row that asked for fewer.
+    /// Pollers are taken away after so many looks in a row that asked for fewer; longer if that had
+    /// to be taken back before.
     pub looks_to_shrink: u32,
 }
 

@@ -12,6 +12,11 @@ const BUSY_SHARE: f64 = 0.8;
 const THROTTLED_SHARE_MAX: f64 = 0.1;
 /// What is left of the pollers at a look that found them throttled.
 const THROTTLED_KEEP: f64 = 0.75;
+/// What is left of them at least after any other decision for fewer: how long an invocation takes
+/// with more records shows only once it has them.
+const SHRINK_KEEP: f64 = 0.5;
+/// How often in a row the wait for fewer is doubled.
+const DOUBLINGS_MAX: u32 = 5;
 
 /// What has happened since the last look, and what waits now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +25,9 @@ pub struct Load {
     pub lag_records: u64,
     /// Records that were done since the last look.
     pub done_records: u64,
+    /// Records that the batches of those could have held: the batch size for one that its window
+    /// closed, its own records for one that was full.
+    pub room_records: u64,
     /// Time in which an invocation ran since the last look, added up over pollers. Pauses between
     /// attempts are part of it: the poller was not free.
     pub busy: Duration,
@@ -41,6 +49,11 @@ pub struct Scaler {
     /// What was decided, and when it is in effect.
     decided: Option<(Nanos, u32)>,
     fewer: Fewer,
+    /// The last change was to fewer.
+    shrank: bool,
+    /// How often [`ScalingRules::looks_to_shrink`] is doubled: once for each decision for fewer that
+    /// had to be taken back.
+    doublings: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +77,16 @@ impl Scaler {
         let pollers = rules.pollers_min.max(1);
         let look_at = now + rules.look_interval;
         let last = Some(Look { at: now, lag_records: 0 });
-        Self { rules, pollers, look_at, last, decided: None, fewer: Fewer::default() }
+        Self {
+            rules,
+            pollers,
+            look_at,
+            last,
+            decided: None,
+            fewer: Fewer::default(),
+            shrank: false,
+            doublings: 0,
+        }
     }
 
     /// How many there are now.
@@ -99,19 +121,27 @@ impl Scaler {
         if self.decided.is_some() {
             return;
         }
-        let wanted =
-            self.wanted(now, &load, last).clamp(self.least(), self.rules.pollers_max.max(self.least()));
-        if wanted > self.pollers || is_throttled(&load) {
-            self.fewer = Fewer::default();
+        let wanted = self.wanted(now, &load, last);
+        let wanted = wanted.clamp(self.least(), self.rules.pollers_max.max(self.least()));
+        if wanted > self.pollers {
+            if std::mem::take(&mut self.shrank) {
+                self.doublings = (self.doublings + 1).min(DOUBLINGS_MAX);
+            }
             self.decide(now, wanted);
         } else if wanted == self.pollers {
             self.fewer = Fewer::default();
+        } else if is_throttled(&load) {
+            self.decide(now, wanted);
         } else {
             self.fewer.looks += 1;
             self.fewer.most = self.fewer.most.max(wanted);
-            if self.fewer.looks >= self.rules.looks_to_shrink {
-                let Fewer { most, .. } = std::mem::take(&mut self.fewer);
-                self.decide(now, most);
+            if self.fewer.looks >= self.rules.looks_to_shrink.saturating_mul(1 << self.doublings) {
+                // The fewer before, if there were any, were enough.
+                if std::mem::replace(&mut self.shrank, true) {
+                    self.doublings = self.doublings.saturating_sub(1);
+                }
+                let least = whole((f64::from(self.pollers) * SHRINK_KEEP).ceil());
+                self.decide(now, self.fewer.most.max(least));
             }
         }
     }
@@ -121,6 +151,7 @@ impl Scaler {
     }
 
     fn decide(&mut self, now: Nanos, wanted: u32) {
+        self.fewer = Fewer::default();
         if wanted != self.pollers {
             self.decided = Some((now + self.rules.delay, wanted));
         }
@@ -146,7 +177,11 @@ impl Scaler {
             (load.done_records as f64, load.lag_records as f64, last.lag_records as f64);
         let arrived_per_s = (done + lag - lag_before).max(0.0) / span_s;
         let to_catch_up_per_s = lag / self.rules.catch_up.as_secs_f64().max(1e-3);
-        let brought_per_s = done / busy_s;
+        // Batches that were not full say how long invocations take, not how much they could have
+        // brought through: fewer pollers make fuller batches.
+        #[expect(clippy::cast_precision_loss, reason = "records of one look are far below 2^52")]
+        let room = (load.room_records as f64).max(done);
+        let brought_per_s = room / busy_s;
         whole(((arrived_per_s + to_catch_up_per_s) / brought_per_s / BUSY_SHARE).ceil().min(most))
     }
 }
@@ -174,7 +209,14 @@ mod tests {
     }
 
     fn load(lag_records: u64, done_records: u64, busy_s: u64) -> Load {
-        Load { lag_records, done_records, busy: Duration::from_secs(busy_s), attempts: 10, throttled: 0 }
+        Load {
+            lag_records,
+            done_records,
+            room_records: done_records,
+            busy: Duration::from_secs(busy_s),
+            attempts: 10,
+            throttled: 0,
+        }
     }
 
     /// After each look interval of ten seconds, what a load leads to.
@@ -207,7 +249,36 @@ mod tests {
         scaler.rules.pollers_min = 1;
         // Eight pollers, busy for 16 of 80 seconds: two and a half would do.
         let quiet = load(0, 1_000, 16);
-        assert_eq!(follow(&mut scaler, &[quiet; 6]), [8, 8, 8, 8, 8, 2]);
+        assert_eq!(follow(&mut scaler, &[quiet; 6]), [8, 8, 8, 8, 8, 4]);
+    }
+
+    #[test]
+    fn batches_that_are_not_full_ask_for_fewer_however_busy_their_pollers_are() {
+        let mut scaler = Scaler::new(ScalingRules::between(4, 4), Nanos::ZERO);
+        scaler.rules.pollers_min = 1;
+        let busy = Load { room_records: 1_000, ..load(0, 1_000, 39) };
+        assert_eq!(follow(&mut scaler, &[busy; 12]), [4; 12]);
+        let mut scaler = Scaler::new(ScalingRules::between(4, 4), Nanos::ZERO);
+        scaler.rules.pollers_min = 1;
+        let half_full = Load { room_records: 2_000, ..busy };
+        assert_eq!(follow(&mut scaler, &[half_full; 6])[5], 3);
+    }
+
+    #[test]
+    fn fewer_that_were_too_few_are_tried_again_later_each_time() {
+        let mut scaler = Scaler::new(ScalingRules::between(4, 4), Nanos::ZERO);
+        scaler.rules.pollers_min = 1;
+        // With four, it looks as if two were enough; with two, lag grows.
+        let (seems_idle, behind) = (load(0, 1_000, 14), load(2_000, 1_000, 20));
+        let mut shrinks = Vec::new();
+        for look in 1..200 {
+            let seen = if scaler.pollers() == 4 { seems_idle } else { behind };
+            if scaler.turn(at(look * 10), || seen).is_some_and(|pollers| pollers < 4) {
+                shrinks.push(look);
+            }
+        }
+        let waits: Vec<u64> = shrinks.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(waits.len() >= 3 && waits.is_sorted() && waits[2] >= 3 * waits[0], "{waits:?}");
     }
 
     #[test]
@@ -251,7 +322,7 @@ mod tests {
     fn nothing_to_do_is_done_by_the_fewest() {
         let mut scaler = Scaler::new(ScalingRules::between(5, 5), Nanos::ZERO);
         scaler.rules.pollers_min = 2;
-        assert_eq!(follow(&mut scaler, &[Load::default(); 6]), [5, 5, 5, 5, 5, 2]);
+        assert_eq!(follow(&mut scaler, &[Load::default(); 12]), [5, 5, 5, 5, 5, 3, 3, 3, 3, 3, 3, 2]);
     }
 
     proptest! {

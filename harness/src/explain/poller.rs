@@ -47,13 +47,14 @@ pub struct Sent {
 pub struct Poll {
     /// Records that no event can hold.
     pub oversized: u64,
-    /// Time in which an invocation ran.
+    /// Time in which an invocation ran, or is going to run.
     pub busy: Duration,
-    /// When the last one was answered.
+    /// When the last one was answered, or is going to be.
     pub ended_at: Nanos,
 }
 
 /// A batch that is being gathered.
+#[derive(Debug)]
 struct Open<'l> {
     limits: &'l BatchLimits,
     envelope_bytes: usize,
@@ -123,76 +124,149 @@ impl<'l> Open<'l> {
     }
 }
 
+#[derive(Debug)]
 struct Closed {
     arrivals: Vec<Arrival>,
     sent: Sent,
 }
 
-/// Lets a poller read `arrivals`, which ascend in time. `function` is how long it takes for an event
-/// of so many records and bytes; each batch is given to `sent` with its records.
-///
-/// As the engine does it: one invocation at a time, the next batch is gathered meanwhile, and what is
-/// full waits, unread records behind it, until the function is free. Reading and encoding take no
-/// time, and there is memory enough.
+/// Lets a poller read `arrivals`, which ascend in time, to the end of its last invocation.
+/// `function` is how long it takes for an event of so many records and bytes; each batch is given to
+/// `sent` with its records.
 pub fn poll(
     arrivals: &[Arrival],
     limits: &BatchLimits,
     envelope_bytes: usize,
-    mut function: impl FnMut(u32, usize) -> Duration,
-    mut sent: impl FnMut(&Sent, &[Arrival]),
+    function: impl FnMut(u32, usize) -> Duration,
+    sent: impl FnMut(&Sent, &[Arrival]),
 ) -> Poll {
-    let mut poll = Poll::default();
-    let mut open = Open::new(limits, envelope_bytes);
-    let (mut now, mut next) = (Nanos::ZERO, 0);
-    let mut ready: Option<Closed> = None;
-    let mut busy_until: Option<Nanos> = None;
-    let mut send = |closed: Closed, now: Nanos, poll: &mut Poll| {
+    let mut poller = Poller::new(limits, envelope_bytes);
+    poller.run(arrivals, Nanos::NEVER, function, sent);
+    poller.poll
+}
+
+/// A poller between two instants.
+///
+/// As the engine does it: one invocation at a time, the next batch is gathered meanwhile, and what is
+/// full waits, unread records behind it, until the function is free. Reading and encoding take no
+/// time, and there is memory enough.
+#[derive(Debug)]
+pub struct Poller<'l> {
+    open: Open<'l>,
+    now: Nanos,
+    ready: Option<Closed>,
+    busy_until: Option<Nanos>,
+    poll: Poll,
+}
+
+impl<'l> Poller<'l> {
+    /// One that has read nothing.
+    #[must_use]
+    pub fn new(limits: &'l BatchLimits, envelope_bytes: usize) -> Self {
+        Self {
+            open: Open::new(limits, envelope_bytes),
+            now: Nanos::ZERO,
+            ready: None,
+            busy_until: None,
+            poll: Poll::default(),
+        }
+    }
+
+    /// What it has come to.
+    #[must_use]
+    pub const fn poll(&self) -> &Poll {
+        &self.poll
+    }
+
+    /// When its function is free, if an invocation runs.
+    #[must_use]
+    pub const fn busy_until(&self) -> Option<Nanos> {
+        self.busy_until
+    }
+
+    /// Whether nothing is read that was not sent.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ready.is_none() && self.open.arrivals.is_empty()
+    }
+
+    /// Goes on, over everything that happens before `until`. `arrivals` are those it has not read yet,
+    /// with all of them that are there before `until`. Returns how many of them were read.
+    pub fn run(
+        &mut self,
+        arrivals: &[Arrival],
+        until: Nanos,
+        mut function: impl FnMut(u32, usize) -> Duration,
+        mut sent: impl FnMut(&Sent, &[Arrival]),
+    ) -> usize {
+        let mut next = 0;
+        loop {
+            if self.busy_until.is_some_and(|at| at <= self.now) {
+                self.busy_until = None;
+                self.open.policy.on_idle(self.now);
+            }
+            while self.ready.is_none()
+                && let Some(arrival) = arrivals.get(next).filter(|arrival| arrival.at <= self.now)
+            {
+                let full = match self.open.take(arrival, self.now) {
+                    Fit::Here => {
+                        next += 1;
+                        self.open.policy.full()
+                    }
+                    Fit::NextBatch(cause) => Some(cause),
+                    Fit::Nowhere { .. } => {
+                        self.poll.oversized += 1;
+                        next += 1;
+                        None
+                    }
+                };
+                self.ready = full.map(|cause| self.open.close(cause, self.now));
+                if self.busy_until.is_none()
+                    && let Some(closed) = self.ready.take()
+                {
+                    self.send(closed, &mut function, &mut sent);
+                }
+            }
+            if self.busy_until.is_none() {
+                let ready = self.ready.take();
+                let due = || self.open.policy.due(self.now).map(|cause| self.open.close(cause, self.now));
+                if let Some(closed) = ready.or_else(due) {
+                    self.send(closed, &mut function, &mut sent);
+                    continue;
+                }
+            }
+            let arrival = arrivals.get(next).filter(|_| self.ready.is_none()).map(|arrival| arrival.at);
+            let window = self.open.policy.deadline().filter(|_| self.busy_until.is_none());
+            match [self.busy_until, arrival, window].into_iter().flatten().min() {
+                Some(wake) if wake < until => self.now = wake.max(self.now),
+                _ => return next,
+            }
+        }
+    }
+
+    fn send(
+        &mut self,
+        closed: Closed,
+        function: &mut impl FnMut(u32, usize) -> Duration,
+        sent: &mut impl FnMut(&Sent, &[Arrival]),
+    ) {
         let Closed { arrivals, sent: mut batch } = closed;
         let took = function(batch.records, batch.payload_bytes);
-        (batch.sent_at, batch.done_at) = (now, now + took);
-        poll.busy += took;
-        poll.ended_at = batch.done_at;
+        (batch.sent_at, batch.done_at) = (self.now, self.now + took);
+        self.poll.busy += took;
+        self.poll.ended_at = batch.done_at;
+        self.busy_until = Some(batch.done_at);
         sent(&batch, &arrivals);
-        batch.done_at
-    };
-    loop {
-        if busy_until.is_some_and(|at| at <= now) {
-            busy_until = None;
-            open.policy.on_idle(now);
+    }
+
+    /// Gives back all that it has read and not sent, in the order in which it was read.
+    pub fn give_back(&mut self) -> Vec<Arrival> {
+        let mut arrivals = self.ready.take().map(|closed| closed.arrivals).unwrap_or_default();
+        arrivals.extend(self.open.close(FlushCause::Drain, self.now).arrivals);
+        if self.busy_until.is_none() {
+            self.open.policy.on_idle(self.now);
         }
-        while ready.is_none()
-            && let Some(arrival) = arrivals.get(next).filter(|arrival| arrival.at <= now)
-        {
-            let full = match open.take(arrival, now) {
-                Fit::Here => {
-                    next += 1;
-                    open.policy.full()
-                }
-                Fit::NextBatch(cause) => Some(cause),
-                Fit::Nowhere { .. } => {
-                    poll.oversized += 1;
-                    next += 1;
-                    None
-                }
-            };
-            ready = full.map(|cause| open.close(cause, now));
-            if busy_until.is_none()
-                && let Some(closed) = ready.take()
-            {
-                busy_until = Some(send(closed, now, &mut poll));
-            }
-        }
-        if busy_until.is_none() {
-            let due = ready.take().or_else(|| open.policy.due(now).map(|cause| open.close(cause, now)));
-            if let Some(closed) = due {
-                busy_until = Some(send(closed, now, &mut poll));
-                continue;
-            }
-        }
-        let arrival = arrivals.get(next).filter(|_| ready.is_none()).map(|arrival| arrival.at);
-        let window = open.policy.deadline().filter(|_| busy_until.is_none());
-        let Some(wake) = [busy_until, arrival, window].into_iter().flatten().min() else { return poll };
-        now = wake.max(now);
+        arrivals
     }
 }
 
@@ -262,6 +336,70 @@ mod tests {
     }
 
     proptest! {
+        /// However often it is stopped in between, and given no more than what is there by then.
+        #[test]
+        fn a_poller_that_is_stopped_in_between_makes_the_same_batches(
+            gaps in proptest::collection::vec((0_u64..30, 0_u32..3, 1_u32..400), 0..200),
+            stops in proptest::collection::vec(1_u64..200, 0..60),
+            batch_size in 1_u32..20,
+            window_ms in 0_u64..20,
+            function_ms in 0_u64..40,
+        ) {
+            let mut now = 0;
+            let arrivals: Vec<Arrival> = gaps
+                .into_iter()
+                .map(|(gap, partition, bytes)| {
+                    now += gap;
+                    Arrival { at: at(now), born: at(now), partition, bytes, key_bytes: 10 }
+                })
+                .collect();
+            let limits = limits(batch_size, window_ms);
+            let mut whole = Vec::new();
+            poll(&arrivals, &limits, 50, |_, _| MS(function_ms), |sent, _| whole.push(*sent));
+            let (mut poller, mut parts) = (Poller::new(&limits, 50), Vec::new());
+            let (mut read, mut until) = (0, Nanos::ZERO);
+            let ends = stops.into_iter().map(Some).chain([None]);
+            for stop in ends {
+                until = stop.map_or(Nanos::NEVER, |stop| until + MS(stop));
+                let there = arrivals.partition_point(|arrival| arrival.at < until);
+                read += poller.run(&arrivals[read..there], until, |_, _| MS(function_ms), |sent, _| {
+                    parts.push(*sent);
+                });
+            }
+            prop_assert_eq!(parts, whole);
+            prop_assert_eq!(read, arrivals.len());
+            prop_assert!(poller.is_empty() && poller.busy_until().is_none());
+        }
+
+        #[test]
+        fn what_is_given_back_was_read_and_not_sent(
+            gaps in proptest::collection::vec((0_u64..30, 0_u32..3, 1_u32..400), 1..100),
+            stop in 1_u64..400,
+            batch_size in 1_u32..20,
+            function_ms in 0_u64..400,
+        ) {
+            let mut now = 0;
+            let arrivals: Vec<Arrival> = gaps
+                .into_iter()
+                .map(|(gap, partition, bytes)| {
+                    now += gap;
+                    Arrival { at: at(now), born: at(now), partition, bytes, key_bytes: 10 }
+                })
+                .collect();
+            let limits = limits(batch_size, 10);
+            let (mut poller, mut all) = (Poller::new(&limits, 50), Vec::new());
+            let read = poller.run(&arrivals, at(stop), |_, _| MS(function_ms), |_, records| {
+                all.extend_from_slice(records);
+            });
+            all.extend(poller.give_back());
+            prop_assert!(poller.is_empty());
+            prop_assert_eq!(&all[..], &arrivals[..read]);
+            // And it goes on as if nothing had been.
+            let mut again = Vec::new();
+            poller.run(&arrivals[read..], Nanos::NEVER, |_, _| MS(function_ms), |_, records| again.extend_from_slice(records));
+            prop_assert_eq!(&again[..], &arrivals[read..]);
+        }
+
         #[test]
         fn every_record_is_sent_once_in_order_and_not_before_it_has_arrived(
             gaps in proptest::collection::vec((0_u64..30, 0_u32..3, 1_u32..400), 0..200),

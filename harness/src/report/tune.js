@@ -164,18 +164,18 @@
     Plotly.react("lag", [{ x: list.map((p) => p.at_s), y: list.map((p) => p.lag_records), fill: "tozeroy", mode: "lines",
       name: "records", line: { color: color("--send"), width: 1.5 } }],
     layout({ showlegend: false, xaxis: { title: { text: "s" } }, yaxis: { title: { text: "records" }, rangemode: "tozero" } }), config);
-    const colors = [color("--poll"), color("--encode")];
+    const colors = [color("--poll"), color("--encode"), color("--send")];
     const traces = result.scaling.flatMap((s, number) => [
-      { x: s.seconds.map((_, i) => i), y: s.seconds.map((p) => p.lag_records), name: s.rules.name + ", lag", mode: "lines",
+      { x: s.seconds.map((_, i) => i), y: s.seconds.map((p) => p.lag_records), name: s.name + ", lag", mode: "lines",
         line: { color: colors[number], width: 2 } },
-      { x: s.seconds.map((_, i) => i), y: s.seconds.map((p) => p.pollers), name: s.rules.name + ", pollers", mode: "lines",
+      { x: s.seconds.map((_, i) => i), y: s.seconds.map((p) => p.pollers), name: s.name + ", pollers", mode: "lines",
         yaxis: "y2", line: { color: colors[number], width: 1.5, dash: "dot" } }]);
     Plotly.react("scaling", traces, layout({ xaxis: { title: { text: "s" } },
       yaxis: { title: { text: "records that wait" }, rangemode: "tozero" },
       yaxis2: { title: { text: "pollers" }, overlaying: "y", side: "right", rangemode: "tozero", showgrid: false },
       margin: { l: 60, r: 50, t: 10, b: 45 } }), config);
     document.getElementById("assumed").textContent =
-      result.scaling.map((s) => `${s.rules.name}: ${s.rules.assumed}.`).join(" ");
+      result.scaling.map((s) => `${s.name}: ${s.assumed}.`).join(" ");
   }
   function batches() {
     const list = result.finalists.map((c) => c.evaluation);

@@ -196,16 +196,28 @@ fn runs(out: &mut String, tuned: &Tuned) -> fmt::Result {
 }
 
 fn scaling(out: &mut String, tuned: &Tuned) -> fmt::Result {
-    writeln!(out, "\nIf AWS scales the pollers (a rough sketch)\n")?;
+    writeln!(
+        out,
+        "\nIf pollers are scaled by the lag, from the fewest on, with this batch size and window\n"
+    )?;
+    writeln!(
+        out,
+        "  {:<16} {:>9} {:>9} {:>15} {:>12} {:>12}",
+        "", "pollers", "on average", "records waiting", "p99 age", "a million"
+    )?;
     for one in &tuned.scaling {
-        let lag = one.seconds.iter().map(|second| second.lag_records).fold(0.0, f64::max);
-        let pollers = one.seconds.iter().map(|second| second.pollers).max().unwrap_or(0);
+        let lag = one.seconds.iter().map(|second| second.lag_records).max().unwrap_or(0);
+        let most = one.seconds.iter().map(|second| second.pollers).max().unwrap_or(0);
         writeln!(
             out,
-            "  {:<14} from {} to {pollers} pollers; at most {} records wait",
-            one.rules.name,
-            one.rules.pollers_min,
-            count(lag)
+            "  {:<16} {:>9} {:>10.1} {:>15} {:>12} {:>8} {}",
+            one.name,
+            format!("{} to {most}", one.pollers_min),
+            one.pollers_mean,
+            count(lag as f64),
+            us(one.age.p99_us),
+            money(one.per_million_records),
+            tuned.prices.currency,
         )?;
     }
     Ok(())

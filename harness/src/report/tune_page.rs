@@ -141,8 +141,8 @@ back is left out (no coordinated omission).</p><div id="cdf" class="plot"></div>
 in ten, in a hundred, in a thousand.</p><div id="nines" class="plot"></div></div></section>
 <section class="pair"><div><h2>Records that wait</h2><p>There, and not yet answered for, with the recommended
 settings.</p><div id="lag" class="plot"></div></div>
-<div><h2>If AWS scales the pollers</h2><p>A rough sketch of the lag while on-demand and provisioned mode follow this
-traffic. <span id="assumed"></span></p><div id="scaling" class="plot"></div></div></section>
+<div><h2>If pollers are scaled by the lag</h2><p>From the fewest on, with the recommended batch size and window: what
+waits while their number follows this traffic, record by record. <span id="assumed"></span></p><div id="scaling" class="plot"></div></div></section>
 <section class="pair"><div><h2>Why batches are closed</h2><div id="causes" class="plot"></div></div>
 <div><h2>How full batches are</h2><div id="fill" class="plot"></div></div></section>
 <section><h2>Every setting that was tried on all of the traffic</h2><p>Click a heading to sort, a line to pin it.</p>

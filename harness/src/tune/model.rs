@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use pelton::deliver::{Backoff, RetryPolicy};
+use bytes::Bytes;
+use pelton::deliver::{Delivery, FailureRules, Next, Outcome, Records, RetryPolicy};
 use pelton::invoke::law::{Fault, Law};
+use pelton::time::Nanos;
 
 /// Invocations of one batch that are tried before it counts as delivered all the same: a law that
 /// always fails must end too.
@@ -30,6 +32,8 @@ pub struct Invocation {
     pub took: Duration,
     /// Attempts.
     pub attempts: u32,
+    /// Attempts that were throttled.
+    pub throttled: u32,
     /// Attempts that ran.
     pub billed: u32,
     /// How long those ran, each rounded up to a millisecond, as AWS bills it.
@@ -71,33 +75,55 @@ impl Function {
         &self.law
     }
 
-    /// Invokes it with such a payload until it succeeds, with the engine's own pauses between
-    /// attempts.
+    /// Invokes it with such a payload as often as the engine would: its delivery says when, and when
+    /// it is done.
     pub(super) fn invoke(&mut self, records: u32, payload_bytes: usize) -> Invocation {
-        let mut invocation = Invocation { took: self.overhead, ..Invocation::default() };
-        let mut backoff: Option<Backoff> = None;
-        loop {
-            let number = self.next;
-            self.next += 1;
-            invocation.attempts += 1;
-            let fault = self.law.fault(number);
-            if fault.is_none_or(Fault::runs) {
-                let mut ran = self.law.latency(number, records, payload_bytes);
-                if !self.is_warm {
-                    self.is_warm = true;
-                    ran += self.cold_start;
+        let mut invocation = Invocation::default();
+        let rules = FailureRules::default();
+        let mut delivery = Delivery::new(rules, RetryPolicy::default(), records, self.next);
+        let (mut now, mut done) = (Nanos::ZERO, Records::default());
+        while invocation.attempts < ATTEMPTS_MAX {
+            match delivery.next(now, 0, |_| 0) {
+                Next::Invoke => {
+                    let (took, outcome) = self.attempt(records, payload_bytes, &mut invocation);
+                    now = now + took;
+                    let _ = delivery.on_outcome(&outcome, now, |_, _| None, &mut done);
                 }
-                invocation.took += ran;
-                invocation.billed += 1;
-                invocation.billed_ms += u64::try_from(ran.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+                Next::Wait { until } => now = until,
+                Next::GiveUp => {
+                    let _ = delivery.on_given_up(&mut done);
+                }
+                Next::Done => break,
             }
-            if fault.is_none() || invocation.attempts >= ATTEMPTS_MAX {
-                return invocation;
-            }
-            let pause =
-                backoff.get_or_insert_with(|| Backoff::new(RetryPolicy::default(), number)).on_failure(None);
-            invocation.took += pause;
         }
+        invocation.took = now - Nanos::ZERO;
+        invocation
+    }
+
+    fn attempt(
+        &mut self,
+        records: u32,
+        payload_bytes: usize,
+        invocation: &mut Invocation,
+    ) -> (Duration, Outcome) {
+        let number = self.next;
+        self.next += 1;
+        invocation.attempts += 1;
+        let fault = self.law.fault(number);
+        invocation.throttled += u32::from(fault == Some(Fault::Throttle));
+        let mut took = self.overhead;
+        if fault.is_none_or(Fault::runs) {
+            let mut ran = self.law.latency(number, records, payload_bytes);
+            if !self.is_warm {
+                self.is_warm = true;
+                ran += self.cold_start;
+            }
+            took += ran;
+            invocation.billed += 1;
+            invocation.billed_ms += u64::try_from(ran.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+        }
+        let success = Outcome::Success { response_bytes: 0, response: Bytes::new() };
+        (took, fault.map_or(success, Fault::outcome))
     }
 
     /// How many records a second one poller can bring through at most, with batches of so many records

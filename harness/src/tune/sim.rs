@@ -12,8 +12,8 @@ use std::time::Duration;
 use pelton::batch::{BatchLimits, FlushCause};
 use pelton::time::Nanos;
 
-use super::model::Function;
-use crate::explain::poller::{Arrival, poll};
+use super::model::{Function, Invocation};
+use crate::explain::poller::{Arrival, Sent, poll};
 use crate::measure::histogram::{Latency, LatencySummary};
 use crate::traffic::Traffic;
 
@@ -156,7 +156,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             records: 0,
             records_measured: 0,
@@ -194,13 +194,31 @@ impl Tally {
         }
     }
 
-    fn invoked(&mut self, function: &mut Function, records: u32, payload_bytes: usize) -> Duration {
+    pub(super) fn invoked(
+        &mut self,
+        function: &mut Function,
+        records: u32,
+        payload_bytes: usize,
+    ) -> Invocation {
         let invocation = function.invoke(records, payload_bytes);
         self.invocations += u64::from(invocation.attempts);
         self.billed += u64::from(invocation.billed);
         self.billed_ms += invocation.billed_ms;
         self.busy += invocation.took;
-        invocation.took
+        invocation
+    }
+
+    /// A batch with its records: the ages of those that were meant to be sent from `measure_from` on.
+    pub(super) fn sent(&mut self, sent: &Sent, records: &[Arrival], measure_from: Nanos) {
+        let waited = sent.sent_at > sent.closed_at;
+        self.batch(sent.cause, u64::from(sent.records), sent.payload_bytes as u64, waited);
+        for record in records.iter().filter(|record| record.born >= measure_from) {
+            self.age.record(sent.done_at - record.born, 1);
+        }
+        self.delivered.push((sent.done_at, sent.records));
+        if sent.done_at >= measure_from {
+            self.records_measured += u64::from(sent.records);
+        }
     }
 }
 
@@ -273,7 +291,7 @@ fn run(
         let payload_bytes = lane.payload_bytes(first, past, envelope_bytes);
         let waited = cause != FlushCause::Window && full_at < free_at;
         tally.batch(cause, records as u64, payload_bytes, waited);
-        let took = tally.invoked(function, records as u32, payload_bytes as usize);
+        let took = tally.invoked(function, records as u32, payload_bytes as usize).took;
         (read_from, free_at) = (sent_at, sent_at + nanos(took));
         ages(&lane.born[first..past], free_at, tally.batches, &mut tally.age);
         tally.ended_at = tally.ended_at.max(Nanos(free_at));
@@ -365,20 +383,9 @@ pub fn simulate_exactly(
             envelope_bytes,
             |records, bytes| {
                 let (function, tally) = &mut *function.borrow_mut();
-                tally.invoked(function, records, bytes)
+                tally.invoked(function, records, bytes).took
             },
-            |sent, records| {
-                let (_, tally) = &mut *function.borrow_mut();
-                let waited = sent.sent_at > sent.closed_at;
-                tally.batch(sent.cause, u64::from(sent.records), sent.payload_bytes as u64, waited);
-                for record in records.iter().filter(|record| record.born >= measure_from) {
-                    tally.age.record(sent.done_at - record.born, 1);
-                }
-                tally.delivered.push((sent.done_at, sent.records));
-                if sent.done_at >= measure_from {
-                    tally.records_measured += u64::from(sent.records);
-                }
-            },
+            |sent, records| function.borrow_mut().1.sent(sent, records, measure_from),
         );
         tally.oversized += poll.oversized;
         tally.ended_at = tally.ended_at.max(poll.ended_at);

@@ -7,14 +7,15 @@ use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
 use super::TunePlan;
 use super::advice::{self, Advice};
-use super::cost::{INVOCATIONS_PER_EVENT_POLLER, Prices, event_pollers};
+use super::cost::{Billing, Prices, event_pollers};
 use super::evaluate::{Bench, Evaluation};
 use super::goal::{Goal, Quantile};
 use super::probe::Probe;
-use super::scale::{Rules, Second, follow};
+use super::scale::{Mode, Second, follow};
 use super::sim::simulate_exactly;
 use super::space::{Parameter, Settings};
 use super::verify::{Calibration, Measured};
+use crate::measure::histogram::LatencySummary;
 use crate::measure::machine::Machine;
 use crate::result::ratio;
 use crate::traffic::Traffic;
@@ -22,7 +23,7 @@ use crate::workload::function::StubLaw;
 use pelton::time::Nanos;
 
 /// The version of [`Tuned`].
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Two-sided.
 const CONFIDENCE: f64 = 0.95;
@@ -171,13 +172,26 @@ pub struct Sensitivity {
     pub evaluation: Evaluation,
 }
 
-/// How pollers follow the traffic by one set of rules.
+/// How pollers follow the traffic by one set of rules, from the fewest on, with the recommended batch
+/// size and window.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scaling {
-    /// By which.
-    pub rules: Rules,
-    /// What one of AWS's event pollers brings through, in records: it may have five invocations under way.
-    pub poller_records_per_s: f64,
+    /// Whose rules.
+    pub name: String,
+    /// What is known of them, and what is assumed.
+    pub assumed: String,
+    /// Pollers at the beginning, and never fewer.
+    pub pollers_min: u32,
+    /// Never more.
+    pub pollers_max: u32,
+    /// Invocations that one of them may have under way.
+    pub invocations_per_poller: usize,
+    /// Pollers, averaged over time.
+    pub pollers_mean: f64,
+    /// From the intended send until the function had answered.
+    pub age: LatencySummary,
+    /// The cost of a million records, without pollers.
+    pub per_million_records: f64,
     /// Second by second.
     pub seconds: Vec<Second>,
 }
@@ -310,7 +324,7 @@ impl Evidence<'_> {
             seeds: best.by_seed.len() as u64,
             interrupted: self.interrupted,
             binds: self.binds(&recommended, &sensitivity),
-            scaling: self.scaling(&recommended.candidate.evaluation),
+            scaling: self.scaling(&best.settings),
             function: self.law,
             probes: self.probes,
             machine: self.machine,
@@ -364,19 +378,30 @@ impl Evidence<'_> {
         (ages, lag(self.traffic, &tally.delivered, tally.ended_at))
     }
 
-    fn scaling(&self, evaluation: &Evaluation) -> Vec<Scaling> {
-        // With batches as they come about at this rate a poller brings less through than at its limit,
-        // which is what a lag makes of them.
-        let pollers = evaluation.settings.pollers.max(1);
-        let together = INVOCATIONS_PER_EVENT_POLLER.min(self.traffic.partitions as usize);
-        let poller_records_per_s = evaluation.capacity_records_per_s / pollers as f64 * together as f64;
-        let partitions = self.traffic.partitions as usize;
-        [Rules::on_demand(partitions), Rules::provisioned(event_pollers(pollers), partitions)]
+    fn scaling(&self, settings: &Settings) -> Vec<Scaling> {
+        let whole = |pollers: usize| u32::try_from(pollers).unwrap_or(u32::MAX);
+        let (partitions, pollers) = (self.traffic.partitions, settings.pollers.max(1));
+        let least = whole(event_pollers(pollers));
+        [Mode::on_demand(partitions), Mode::provisioned(least, partitions), Mode::pelton(whole(pollers))]
             .into_iter()
-            .map(|rules| Scaling {
-                seconds: follow(self.traffic, &rules, poller_records_per_s),
-                poller_records_per_s,
-                rules,
+            .map(|mode| {
+                let limits = self.bench.limits(settings);
+                let function = &self.bench.function;
+                let followed = follow(self.traffic, &mode, &limits, self.bench.envelope_bytes, function);
+                let tally = &followed.tally;
+                let billing = Billing { provisioned: false, ..self.bench.billing };
+                let cost = self.bench.prices.of(tally, 0, tally.ended_at - Nanos::ZERO, &billing);
+                Scaling {
+                    name: mode.name.to_owned(),
+                    assumed: mode.assumed.to_owned(),
+                    pollers_min: mode.rules.pollers_min,
+                    pollers_max: mode.rules.pollers_max,
+                    invocations_per_poller: mode.invocations_per_poller,
+                    pollers_mean: followed.pollers_mean,
+                    age: tally.ages(),
+                    per_million_records: cost.per_million_records,
+                    seconds: followed.seconds,
+                }
             })
             .collect()
     }
