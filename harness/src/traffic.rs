@@ -10,6 +10,7 @@ use pelton::payload::{Template, encoded_len};
 use pelton::record::{Header, RecordRef, TimestampType};
 use pelton::time::Nanos;
 use rdkafka::message::Headers as _;
+use serde::{Deserialize, Serialize};
 
 use crate::explain::poller::Arrival;
 use crate::load::Draw;
@@ -44,6 +45,48 @@ pub struct Way {
     pub delay: Duration,
 }
 
+/// What a producer could put into its records: as it does, or less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Habit {
+    /// As it does.
+    #[default]
+    AsIs,
+    /// No headers.
+    NoHeaders,
+    /// No keys. Partitions stay as they are.
+    NoKeys,
+    /// Values of half the size: compressed by the producer's own code, or in another format.
+    HalfValues,
+}
+
+impl Habit {
+    /// Those that are not as it does.
+    pub const OTHERS: [Self; 3] = [Self::NoHeaders, Self::NoKeys, Self::HalfValues];
+
+    /// For people, after "records ".
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AsIs => "as they are",
+            Self::NoHeaders => "without headers",
+            Self::NoKeys => "without keys",
+            Self::HalfValues => "with values of half the size",
+        }
+    }
+
+    fn apply<'r>(self, record: RecordRef<'r>) -> RecordRef<'r> {
+        match self {
+            Self::AsIs => record,
+            Self::NoHeaders => RecordRef { headers: &[], ..record },
+            Self::NoKeys => RecordRef { key: None, ..record },
+            Self::HalfValues => {
+                RecordRef { value: record.value.map(|value| &value[..value.len() / 2]), ..record }
+            }
+        }
+    }
+}
+
 /// How much of a workload is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
@@ -51,6 +94,8 @@ pub struct Extent {
     pub until: Duration,
     /// So many at most, filtered ones included.
     pub records_max: u64,
+    /// With what in them. Filters see the records as they are.
+    pub habit: Habit,
 }
 
 impl Traffic {
@@ -96,7 +141,7 @@ impl Traffic {
                 value: drawn.value,
                 headers: &headers,
             };
-            traffic.add(matcher.as_mut(), topic, template, partition, &record, at);
+            traffic.add(matcher.as_mut(), (topic, template, extent.habit), partition, record, at);
         }
         Some(traffic)
     }
@@ -131,7 +176,7 @@ impl Traffic {
                 headers: recorded.headers,
             };
             let at = Duration::from_millis(if backlog { 0 } else { sending.at_ms });
-            traffic.add(matcher.as_mut(), topic, template, sending.partition, &record, at);
+            traffic.add(matcher.as_mut(), (topic, template, Habit::AsIs), sending.partition, record, at);
         }
         traffic
     }
@@ -139,21 +184,21 @@ impl Traffic {
     fn add(
         &mut self,
         matcher: Option<&mut Matcher>,
-        topic: &Topic,
-        template: &Template,
+        (topic, template, habit): (&Topic, &Template, Habit),
         partition: u32,
-        record: &RecordRef<'_>,
+        record: RecordRef<'_>,
         at: Duration,
     ) {
-        if matcher.is_some_and(|matcher| !matcher.keeps(topic, record)) {
+        if matcher.is_some_and(|matcher| !matcher.keeps(topic, &record)) {
             self.filtered += 1;
             return;
         }
+        let record = habit.apply(record);
         self.arrivals.push(Arrival {
             at: Nanos::ZERO + at,
             born: Nanos::ZERO + at,
             partition,
-            bytes: u32::try_from(encoded_len(template, record)).unwrap_or(u32::MAX),
+            bytes: u32::try_from(encoded_len(template, &record)).unwrap_or(u32::MAX),
             key_bytes: u32::try_from(template.key().len()).unwrap_or(u32::MAX),
         });
     }
@@ -220,7 +265,8 @@ mod tests {
 
     fn made(text: &str, until_s: u64) -> Option<Traffic> {
         let scenario = Spec::from_toml(text, "test").unwrap().resolve().unwrap();
-        let extent = Extent { until: Duration::from_secs(until_s), records_max: u64::MAX };
+        let extent =
+            Extent { until: Duration::from_secs(until_s), records_max: u64::MAX, habit: Habit::AsIs };
         Traffic::made(&scenario.workload, &scenario.mapping.filters, &Topic::new("orders"), extent)
     }
 
@@ -240,6 +286,28 @@ mod tests {
         );
         let least = r#"{"topic":"orders","partition":0,"offset":0"#.len() + json.len() + "0,0,0]}]}".len();
         assert!((least..=least + 10).contains(&(first.bytes as usize)), "{} and {least}", first.bytes);
+    }
+
+    #[test]
+    fn records_with_less_in_them_are_shorter_and_come_as_before() {
+        let text =
+            "arrival = \"poisson(100/s)\"\nvalue_size = \"90B\"\nheaders = [\"a:3B\"]\nkey = \"random(6B)\"";
+        let scenario = Spec::from_toml(text, "test").unwrap().resolve().unwrap();
+        let made = |habit| {
+            let extent = Extent { until: Duration::from_secs(5), records_max: u64::MAX, habit };
+            Traffic::made(&scenario.workload, &[], &Topic::new("orders"), extent).unwrap().arrivals
+        };
+        let as_is = made(Habit::AsIs);
+        // `"key":"` and `",`, and 8 bytes of base64; 45 bytes are 60 of base64.
+        for (habit, less) in [(Habit::NoKeys, 8 + 9), (Habit::HalfValues, 60)] {
+            let other = made(habit);
+            for (one, other) in as_is.iter().zip(&other) {
+                assert_eq!(*one, Arrival { bytes: other.bytes + less, ..*other }, "{habit:?}");
+            }
+        }
+        let bare = made(Habit::NoHeaders);
+        // `{"a":[` and `]}`, and three numbers of one to four characters with two commas.
+        assert!(as_is.iter().zip(&bare).all(|(one, other)| (13..=22).contains(&(one.bytes - other.bytes))));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 pub mod advice;
 pub mod cost;
 pub mod evaluate;
+pub mod exhaustive;
 pub mod goal;
 pub mod model;
 pub mod probe;
@@ -29,7 +30,7 @@ use pelton::invoke::law::Law;
 use pelton::payload::Envelope;
 
 use crate::measure::machine::Machine;
-use crate::traffic::{Extent, Traffic};
+use crate::traffic::{Extent, Habit, Traffic};
 use crate::workload::function::StubLaw;
 use crate::workload::scenario::Scenario;
 use crate::workload::spec::Spec;
@@ -39,10 +40,10 @@ use evaluate::{Bench, Evaluation, Lanes, front};
 use goal::Goal;
 use model::Function;
 use probe::Probe;
-use search::{Effort, Quest, compare, search};
+use search::{Effort, Quest, compare, refined, search};
 use space::{Settings, Space};
 use store::Store;
-use tuned::{Beside, Estimate, Finalist, Sensitivity, Tuned};
+use tuned::{Beside, Estimate, Finalist, Habitual, Sensitivity, Tuned};
 use verify::{Calibration, RunLength, Trial};
 
 /// What is to be tuned.
@@ -74,6 +75,8 @@ pub struct TunePlan {
     pub billing: Billing,
     /// Real runs: how long, and of how many settings. `None` for a search in virtual time alone.
     pub runs: Option<(RunLength, usize)>,
+    /// So many further settings are run for real.
+    pub exhaustive: u32,
     /// Where evaluations are kept.
     pub results: Option<PathBuf>,
     /// The command, for the report.
@@ -214,15 +217,8 @@ impl Tuning<'_> {
     ) -> anyhow::Result<Tuned> {
         let plan = self.plan;
         tell(TuneTick { phase: "making the traffic".into(), done_share: 0.0 });
-        let traffic = self.traffic(plan.effort.seed)?;
-        let quest = Quest {
-            space: &plan.space,
-            bench: &self.bench,
-            traffic: &traffic,
-            goal: &plan.goal,
-            effort: plan.effort,
-        };
-        let visited = search(quest, store, self.interrupted, &mut |done_share| {
+        let traffic = self.traffic(plan.effort.seed, Habit::AsIs)?;
+        let visited = search(self.quest(&traffic), store, self.interrupted, &mut |done_share| {
             tell(TuneTick { phase: "searching".into(), done_share });
         })?;
         let whole = self.whole(store, &visited);
@@ -238,7 +234,12 @@ impl Tuning<'_> {
             ));
         }
         let recommended = self.after_runs(&finalists, recommended, &runs);
-        let beside = self.beside(store, &traffic, &finalists[recommended])?;
+        let beside = self.beside(store, &traffic, &finalists[recommended], tell)?;
+        let best = &finalists[recommended].settings;
+        let exhaustive = match self.trial() {
+            Some(trial) => self.exhaustive(store, &traffic, &trial, (best, &runs), tell)?,
+            None => None,
+        };
         store.flush()?;
         let evidence = tuned::Evidence {
             plan,
@@ -251,14 +252,24 @@ impl Tuning<'_> {
             interrupted: self.interrupted.load(Ordering::Relaxed),
             further,
         };
-        Ok(evidence.tuned(&finalists, recommended, front(&whole), runs, beside, whole))
+        Ok(evidence.tuned(&finalists, recommended, front(&whole), (runs, exhaustive), beside, whole))
+    }
+
+    fn quest<'q>(&'q self, traffic: &'q Traffic) -> Quest<'q> {
+        Quest {
+            space: &self.plan.space,
+            bench: &self.bench,
+            traffic,
+            goal: &self.plan.goal,
+            effort: self.plan.effort,
+        }
     }
 
     /// The workload's traffic, with other draws for each seed.
-    fn traffic(&self, seed: u64) -> anyhow::Result<Traffic> {
+    fn traffic(&self, seed: u64, habit: Habit) -> anyhow::Result<Traffic> {
         let mut workload = self.plan.scenario.workload.clone();
         workload.seed = workload.seed.wrapping_add(seed);
-        let extent = Extent { until: self.plan.trace, records_max: RECORDS_MAX };
+        let extent = Extent { until: self.plan.trace, records_max: RECORDS_MAX, habit };
         let filters = &self.plan.scenario.mapping.filters;
         let Some(traffic) = Traffic::made(&workload, filters, &Topic::new("pelton-harness"), extent) else {
             bail!(
@@ -298,7 +309,7 @@ impl Tuning<'_> {
             let traffic = if seed == 0 {
                 traffic
             } else {
-                other = self.traffic(self.plan.effort.seed + seed)?;
+                other = self.traffic(self.plan.effort.seed + seed, Habit::AsIs)?;
                 &other
             };
             let all = finalists.len();
@@ -383,6 +394,19 @@ impl Tuning<'_> {
             .unwrap_or(recommended)
     }
 
+    /// What runs settings for real, if that is wanted.
+    fn trial(&self) -> Option<Trial<'_>> {
+        let (length, _) = self.plan.runs?;
+        Some(Trial {
+            name: &self.plan.name,
+            spec: &self.plan.spec,
+            partitions: self.plan.scenario.workload.partitions,
+            length,
+            bench: &self.bench,
+            calibration: &self.calibration,
+        })
+    }
+
     fn real_runs(
         &self,
         store: &mut Store,
@@ -391,7 +415,8 @@ impl Tuning<'_> {
         tell: &mut dyn FnMut(TuneTick),
     ) -> anyhow::Result<(Vec<verify::Measured>, Vec<String>)> {
         let (mut runs, mut remarks) = (Vec::new(), Vec::new());
-        let Some((length, count)) = self.plan.runs else { return Ok((runs, remarks)) };
+        let Some((_, count)) = self.plan.runs else { return Ok((runs, remarks)) };
+        let Some(trial) = self.trial() else { return Ok((runs, remarks)) };
         let keeps_up = |finalist: &&Finalist| finalist.by_seed.iter().all(|one| one.keeps_up);
         let others = finalists.iter().filter(|one| one.settings != finalists[recommended].settings);
         let chosen: Vec<Settings> = [&finalists[recommended]]
@@ -400,14 +425,6 @@ impl Tuning<'_> {
             .take(count)
             .map(|finalist| finalist.settings)
             .collect();
-        let trial = Trial {
-            name: &self.plan.name,
-            spec: &self.plan.spec,
-            partitions: self.plan.scenario.workload.partitions,
-            length,
-            bench: &self.bench,
-            calibration: &self.calibration,
-        };
         for (number, settings) in chosen.iter().enumerate() {
             if let Some(known) = store.run(settings) {
                 runs.push(known.clone());
@@ -439,9 +456,16 @@ impl Tuning<'_> {
         Ok((runs, remarks))
     }
 
-    /// The recommended setting, with one parameter doubled or halved, and AWS's defaults with as many
-    /// pollers as are allowed: all batch by batch, as the rest was.
-    fn beside(&self, store: &mut Store, traffic: &Traffic, recommended: &Finalist) -> anyhow::Result<Beside> {
+    /// The recommended setting, with one parameter doubled or halved, AWS's defaults with as many pollers
+    /// as are allowed, and what would do for records with less in them: all batch by batch, as the rest
+    /// was.
+    fn beside(
+        &self,
+        store: &mut Store,
+        traffic: &Traffic,
+        recommended: &Finalist,
+        tell: &mut dyn FnMut(TuneTick),
+    ) -> anyhow::Result<Beside> {
         let mut lanes = Lanes::new(traffic, &self.bench);
         let with = evaluate::Fidelity { seed: self.plan.effort.seed, ..evaluate::Fidelity::WHOLE };
         let mut of = |settings: Settings| {
@@ -451,7 +475,23 @@ impl Tuning<'_> {
         for (parameter, settings) in self.plan.space.beside(&recommended.settings, 2.0) {
             sensitivity.push(Sensitivity { parameter, evaluation: of(settings)? });
         }
+        tell(TuneTick { phase: "records with less in them".into(), done_share: 0.0 });
+        let mut habits = Vec::new();
+        for habit in Habit::OTHERS {
+            if self.interrupted.load(Ordering::Relaxed) {
+                break;
+            }
+            let other = self.traffic(self.plan.effort.seed, habit)?;
+            let bytes =
+                |traffic: &Traffic| traffic.arrivals.iter().map(|one| u64::from(one.bytes)).sum::<u64>();
+            if bytes(&other) < bytes(traffic) {
+                let quest = self.quest(&other);
+                let evaluation = refined(quest, &recommended.settings, self.interrupted)?;
+                habits.push(Habitual { habit, evaluation });
+            }
+        }
         Ok(Beside {
+            habits,
             like_others: of(recommended.settings)?,
             sensitivity,
             aws_default: of(Settings::aws_default(*self.plan.space.pollers.end()))?,

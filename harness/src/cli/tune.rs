@@ -90,6 +90,9 @@ pub struct TuneArguments {
     #[arg(long, value_name = "N", default_value_t = 256, help_heading = "Search",
           value_parser = clap::value_parser!(u32).range(8..=65_536))]
     pub points: u32,
+    /// Measure all of the sample on all of the traffic, instead of the best of it.
+    #[arg(long, help_heading = "Search")]
+    pub thorough: bool,
     /// Traffic and function are drawn so many times for the finalists, for confidence intervals.
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Search",
           value_parser = clap::value_parser!(u64).range(1..=100))]
@@ -114,8 +117,13 @@ pub struct TuneArguments {
     /// How long each is measured.
     #[arg(long, value_name = "TIME", default_value = "10s", help_heading = "Real runs")]
     pub run_duration: Span,
+    /// So many further settings are run, spread over all that keep up and around the recommended one, to
+    /// see whether any would have been cheaper.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Real runs",
+          value_parser = clap::value_parser!(u32).range(..=10_000))]
+    pub exhaustive: u32,
     /// Run nothing: the simulator's word alone.
-    #[arg(long, help_heading = "Real runs", conflicts_with_all = ["runs", "run_duration"])]
+    #[arg(long, help_heading = "Real runs", conflicts_with_all = ["runs", "run_duration", "exhaustive"])]
     pub no_runs: bool,
 
     /// Write the report as one HTML page that needs nothing beside itself.
@@ -257,14 +265,16 @@ impl TuneArguments {
         Ok(TunePlan {
             name: self.scenario.clone(),
             space: self.space(&scenario, &goal)?,
-            effort: Effort { points: self.points, seed: self.search_seed },
+            effort: Effort { points: self.points, seed: self.search_seed, thorough: self.thorough },
             trace,
             seeds: self.seeds,
             law,
             cold_start: self.cold_start.0,
             prices: self.prices.as_deref().map_or_else(|| Ok(Prices::built_in()), Prices::load)?,
             billing: Billing { memory: self.memory, provisioned: self.provisioned },
-            runs: (!self.no_runs && self.runs > 0).then_some((length, self.runs)),
+            runs: (!self.no_runs && (self.runs > 0 || self.exhaustive > 0))
+                .then_some((length, self.runs.max(1))),
+            exhaustive: self.exhaustive,
             results: self.results.clone(),
             command: command(),
             spec,

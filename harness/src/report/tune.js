@@ -196,9 +196,20 @@
   function runs() {
     const table = document.getElementById("runs");
     if (result.runs.length === 0) { document.getElementById("runs-none").hidden = false; return; }
-    head(table, ["", "records/s", "simulated", "", "p50 age", "simulated", "", "p99 age", "simulated", ""]);
+    head(table, ["", "records/s", "simulated", "", "p50 age", "simulated", "", "p99 age", "simulated", "", "per million", "simulated"]);
     const body = table.createTBody();
-    for (const run of result.runs) {
+    const further = result.exhaustive;
+    const price = (run) => run.real.per_million_records ?? Infinity;
+    if (further) {
+      const behind = further.behind_share;
+      document.getElementById("exhaustive").textContent =
+        `${further.runs.length} further settings were run for comparison (below, the cheapest first; ${further.left_out} were left `
+        + `out, as they do not keep up by the simulator). ${further.kept} kept the limits`
+        + (further.best ? `; the best of them is ${name(further.best)}` : "")
+        + (behind === null ? "." : behind > 0 ? `: the recommended one's run came to ${(behind * 100).toFixed(1)} % more.`
+          : ": the recommended one.");
+    }
+    for (const run of [...result.runs, ...(further ? [...further.runs].sort((a, b) => price(a) - price(b)) : [])]) {
       const row = body.insertRow();
       if (same(run.settings, best.settings)) row.className = "best";
       cell(row, name(run.settings), "th");
@@ -213,6 +224,8 @@
       pair((f) => f.records_per_s, count, .1, 0);
       pair((f) => f.age.p50_us, time, .2, 5000);
       pair((f) => f.age.p99_us, time, .2, 5000);
+      cell(row, run.real.per_million_records === null ? "–" : money(run.real.per_million_records));
+      cell(row, run.simulated.per_million_records === null ? "–" : money(run.simulated.per_million_records));
     }
   }
   function sensitivity() {
@@ -221,6 +234,9 @@
     const body = table.createTBody();
     line(body, like, "recommended").className = "best";
     for (const one of result.sensitivity) line(body, one.evaluation, one.parameter.replaceAll("_", " "));
+    const habits = { no_headers: "records without headers", no_keys: "records without keys",
+      half_values: "values of half the size" };
+    for (const one of result.habits) line(body, one.evaluation, habits[one.habit] ?? one.habit);
   }
   function all() {
     const table = document.getElementById("all");

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use super::text::{bytes, count, milliseconds};
 use crate::tune::evaluate::Evaluation;
-use crate::tune::goal::Quantile;
+use crate::tune::goal::{Optimise, Quantile};
 use crate::tune::tuned::{Candidate, Tuned};
 use crate::workload::units::Bytes;
 
@@ -46,8 +46,10 @@ fn write(out: &mut String, tuned: &Tuned) -> fmt::Result {
         writeln!(out, "  {bind}")?;
     }
     moved(out, tuned)?;
+    habits(out, tuned)?;
     front(out, tuned)?;
     runs(out, tuned)?;
+    exhaustive(out, tuned)?;
     scaling(out, tuned)?;
     writeln!(out, "\nOn AWS\n")?;
     indented(out, &tuned.recommended.advice.aws_cli)?;
@@ -146,6 +148,18 @@ fn moved(out: &mut String, tuned: &Tuned) -> fmt::Result {
     Ok(())
 }
 
+fn habits(out: &mut String, tuned: &Tuned) -> fmt::Result {
+    if tuned.habits.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nIf there were less in each record, with the settings that are best then\n")?;
+    for one in &tuned.habits {
+        row(out, one.habit.name(), &one.evaluation, &tuned.recommended.like_others)?;
+        writeln!(out, "    {}", one.evaluation.settings)?;
+    }
+    Ok(())
+}
+
 fn row(out: &mut String, name: &str, one: &Evaluation, best: &Evaluation) -> fmt::Result {
     let cost = one.cost.per_million_records / best.cost.per_million_records.max(f64::MIN_POSITIVE) - 1.0;
     writeln!(
@@ -179,20 +193,51 @@ fn runs(out: &mut String, tuned: &Tuned) -> fmt::Result {
         return Ok(());
     }
     writeln!(out, "\nIn real runs, and simulated\n")?;
-    writeln!(out, "  {:<42} {:>17}  {:>19}  {:>19}", "", "records/s", "p50 age", "p99 age")?;
+    writeln!(
+        out,
+        "  {:<42} {:>17}  {:>19}  {:>19}  {:>19}",
+        "", "records/s", "p50 age", "p99 age", "a million"
+    )?;
+    let cost = |cost: Option<f64>| cost.map_or("-".to_owned(), money);
     for run in &tuned.runs {
         let pair = |real: String, simulated: String| format!("{real} ({simulated})");
         writeln!(
             out,
-            "  {:<42} {:>17}  {:>19}  {:>19}{}",
+            "  {:<42} {:>17}  {:>19}  {:>19}  {:>19}{}",
             run.settings.to_string(),
             pair(count(run.real.records_per_s), count(run.simulated.records_per_s)),
             pair(us(run.real.age.p50_us), us(run.simulated.age.p50_us)),
             pair(us(run.real.age.p99_us), us(run.simulated.age.p99_us)),
+            pair(cost(run.real.per_million_records), cost(run.simulated.per_million_records)),
             if run.disagreements().is_empty() { "" } else { "  they differ" }
         )?;
     }
     Ok(())
+}
+
+fn exhaustive(out: &mut String, tuned: &Tuned) -> fmt::Result {
+    let Some(found) = &tuned.exhaustive else { return Ok(()) };
+    writeln!(
+        out,
+        "\nAgainst {} further settings in real runs ({} were left out, as they do not keep up by the simulator)\n",
+        found.runs.len(),
+        found.left_out
+    )?;
+    let (Some(best), Some(value)) = (found.best, found.best_value) else {
+        return writeln!(out, "  none kept the limits, or what is optimised does not show in a run");
+    };
+    let value = match tuned.wanted.optimise {
+        Optimise::Cost => format!("{} {} for a million records", money(value), tuned.prices.currency),
+        Optimise::Age | Optimise::Throughput => milliseconds(value / 1e3),
+    };
+    writeln!(out, "  {} kept the limits; the best of them: {best}, at {value}", found.kept)?;
+    match found.behind_share {
+        Some(share) if share > 0.0 => {
+            writeln!(out, "  the recommended one, in its run: {:.1} % more than that", share * 100.0)
+        }
+        Some(_) => writeln!(out, "  that is the recommended one"),
+        None => writeln!(out, "  the recommended one was not run"),
+    }
 }
 
 fn scaling(out: &mut String, tuned: &Tuned) -> fmt::Result {

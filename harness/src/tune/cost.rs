@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::sim::Tally;
 use crate::workload::units::Bytes;
 
 /// The prices that come with the harness.
@@ -93,6 +92,19 @@ pub struct Billing {
     pub provisioned: bool,
 }
 
+/// What there is to be paid for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// Records delivered.
+    pub records: u64,
+    /// Invocations that ran.
+    pub invocations: f64,
+    /// How long those ran, each rounded up to a millisecond.
+    pub invocations_ms: f64,
+    /// Bytes of their payloads.
+    pub payload_bytes: f64,
+}
+
 /// What a setting costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
@@ -156,21 +168,21 @@ impl Prices {
         Ok(prices)
     }
 
-    /// What a setting with so many pollers costs that came to `tally` in `elapsed`.
+    /// What a setting with so many pollers costs that came to `usage` in `elapsed`.
     #[must_use]
-    pub fn of(&self, tally: &Tally, pollers: usize, elapsed: Duration, billing: &Billing) -> Cost {
-        if tally.records == 0 || elapsed.is_zero() {
+    pub fn of(&self, usage: &Usage, pollers: usize, elapsed: Duration, billing: &Billing) -> Cost {
+        if usage.records == 0 || elapsed.is_zero() {
             return Cost::default();
         }
         let months = elapsed.as_secs_f64() / 3_600.0 / MONTH_H;
         let gb = billing.memory.0 as f64 / f64::from(1 << 30);
-        let requests = tally.billed as f64 / 1e6 * self.request.per_million;
-        let duration = tally.billed_ms as f64 / 1e3 * gb * self.duration.per_gb_s;
-        let transfer = tally.payload_bytes as f64 / 1e9 * self.transfer.per_gb;
+        let requests = usage.invocations / 1e6 * self.request.per_million;
+        let duration = usage.invocations_ms / 1e3 * gb * self.duration.per_gb_s;
+        let transfer = usage.payload_bytes / 1e9 * self.transfer.per_gb;
         let hours = elapsed.as_secs_f64() / 3_600.0;
         let poller_units = if billing.provisioned {
             let unit = &self.event_poller_unit;
-            let bytes_per_s = tally.payload_bytes as f64 / elapsed.as_secs_f64();
+            let bytes_per_s = usage.payload_bytes / elapsed.as_secs_f64();
             (event_pollers(pollers).div_ceil(unit.pollers as usize) as f64)
                 .max((bytes_per_s / (unit.megabytes_per_s * 1e6)).ceil())
         } else {
@@ -179,7 +191,7 @@ impl Prices {
         let units = poller_units * hours * self.event_poller_unit.per_hour;
         let all = requests + duration + units + transfer;
         Cost {
-            per_million_records: all / tally.records as f64 * 1e6,
+            per_million_records: all / usage.records as f64 * 1e6,
             per_month: all / months,
             requests_per_month: requests / months,
             duration_per_month: duration / months,
@@ -208,7 +220,7 @@ mod tests {
     use crate::traffic::Traffic;
 
     /// An hour with an invocation of 100 ms every second.
-    fn hour() -> Tally {
+    fn hour() -> Usage {
         let arrivals = (0..3_600)
             .map(|second| Arrival {
                 at: Nanos::ZERO + Duration::from_secs(second),
@@ -221,7 +233,7 @@ mod tests {
         let traffic = Traffic { arrivals, partitions: 1, filtered: 0, oversized: 0 };
         let law = Law { latency: Latency::Fixed(Duration::from_millis(100)), ..Law::default() };
         let limits = BatchLimits { window: Duration::ZERO, ..BatchLimits::default() };
-        simulate_exactly(&traffic, 1, &limits, 100, &Function::new(&law), Nanos::ZERO)
+        simulate_exactly(&traffic, 1, &limits, 100, &Function::new(&law), Nanos::ZERO).usage()
     }
 
     #[test]

@@ -261,7 +261,7 @@ impl Bench {
             busy_share: ratio(tally.busy.as_secs_f64(), elapsed_s * settings.pollers as f64),
             invocations: tally.invocations,
             invocations_per_s: ratio(tally.invocations as f64, elapsed_s),
-            cost: self.prices.of(tally, settings.pollers, elapsed, &self.billing),
+            cost: self.prices.of(&tally.usage(), settings.pollers, elapsed, &self.billing),
         }
     }
 
@@ -283,13 +283,14 @@ pub(super) mod tests {
     use pelton::invoke::law::{Cost as LawCost, Latency, Law};
 
     use super::*;
-    use crate::traffic::Extent as TrafficExtent;
+    use crate::traffic::{Extent as TrafficExtent, Habit};
     use crate::workload::spec::Spec;
     use crate::workload::units::{Bytes, Span};
 
     pub(in super::super) fn traffic(text: &str, until_s: u64) -> Traffic {
         let scenario = Spec::from_toml(text, "test").unwrap().resolve().unwrap();
-        let extent = TrafficExtent { until: Duration::from_secs(until_s), records_max: u64::MAX };
+        let until = Duration::from_secs(until_s);
+        let extent = TrafficExtent { until, records_max: u64::MAX, habit: Habit::AsIs };
         Traffic::made(&scenario.workload, &[], &Topic::new("orders"), extent).unwrap()
     }
 

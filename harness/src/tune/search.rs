@@ -20,6 +20,8 @@ pub struct Effort {
     pub points: u32,
     /// Of the sample and of all draws.
     pub seed: u64,
+    /// The whole sample is measured on all of the traffic, not only the best of it.
+    pub thorough: bool,
 }
 
 /// The parts of the traffic that the sample, its better half and the best are measured on.
@@ -82,10 +84,11 @@ pub fn search(
     }
     let least_share = (RUNG_RECORDS_MIN / traffic.arrivals.len().max(1) as f64).min(1.0);
     let mut best = Vec::new();
-    for (rung, share) in RUNGS.into_iter().enumerate() {
-        let done = rung as f64 / RUNGS.len() as f64;
+    let rungs = if effort.thorough { &RUNGS[RUNGS.len() - 1..] } else { &RUNGS[..] };
+    for (rung, share) in rungs.iter().enumerate() {
+        let done = rung as f64 / rungs.len() as f64;
         best = search
-            .measure(&candidates, share.max(least_share), |part| 0.7 * (done + part / RUNGS.len() as f64))?;
+            .measure(&candidates, share.max(least_share), |part| 0.7 * (done + part / rungs.len() as f64))?;
         if search.is_over() {
             break;
         }
@@ -97,6 +100,30 @@ pub fn search(
     }
     search.store.flush()?;
     Ok(search.visited)
+}
+
+/// The best that is found from `settings` by moving one parameter after the other, on all of the
+/// traffic.
+///
+/// # Errors
+/// Never: nothing is written.
+pub fn refined(
+    quest: Quest<'_>,
+    settings: &Settings,
+    interrupted: &AtomicBool,
+) -> anyhow::Result<Evaluation> {
+    let mut search = Search {
+        bench: quest.bench,
+        goal: quest.goal,
+        seed: quest.effort.seed,
+        store: &mut Store::in_memory(),
+        lanes: Lanes::new(quest.traffic, quest.bench),
+        interrupted,
+        tell: &mut |_| {},
+        visited: BTreeSet::new(),
+    };
+    let from = search.one(settings, 1.0)?;
+    search.moved(quest.space, from)
 }
 
 /// The setting of the space that is nearest to `settings`.
@@ -173,27 +200,32 @@ impl Search<'_> {
     fn refine(&mut self, space: &Space, best: &[Evaluation]) -> anyhow::Result<()> {
         let starts: Vec<Evaluation> = best.iter().take(STARTS).cloned().collect();
         for (start, from) in starts.into_iter().enumerate() {
-            let mut here = from;
-            for (step, factor) in FACTORS.into_iter().enumerate() {
-                for _ in 0..MOVES_MAX {
-                    let mut beside = Vec::new();
-                    for (_, settings) in space.beside(&here.settings, factor) {
-                        if self.is_over() {
-                            return Ok(());
-                        }
-                        beside.push(self.one(&settings, 1.0)?);
-                    }
-                    self.rank(&mut beside);
-                    match beside.into_iter().next() {
-                        Some(next) if compare(&next, &here, self.goal).is_lt() => here = next,
-                        _ => break,
-                    }
-                }
-                let part = (start * FACTORS.len() + step + 1) as f64 / (STARTS * FACTORS.len()) as f64;
-                (self.tell)(0.7 + 0.3 * part);
-            }
+            self.moved(space, from)?;
+            (self.tell)(0.7 + 0.3 * (start + 1) as f64 / STARTS as f64);
         }
         Ok(())
+    }
+
+    /// Moves each parameter by ever smaller factors, until nothing is better.
+    fn moved(&mut self, space: &Space, from: Evaluation) -> anyhow::Result<Evaluation> {
+        let mut here = from;
+        for factor in FACTORS {
+            for _ in 0..MOVES_MAX {
+                let mut beside = Vec::new();
+                for (_, settings) in space.beside(&here.settings, factor) {
+                    if self.is_over() {
+                        return Ok(here);
+                    }
+                    beside.push(self.one(&settings, 1.0)?);
+                }
+                self.rank(&mut beside);
+                match beside.into_iter().next() {
+                    Some(next) if compare(&next, &here, self.goal).is_lt() => here = next,
+                    _ => break,
+                }
+            }
+        }
+        Ok(here)
     }
 }
 
@@ -225,7 +257,7 @@ mod tests {
     fn found(bench: &Bench, traffic: &Traffic, goal: &Goal, points: u32) -> (Evaluation, usize) {
         let mut store = Store::in_memory();
         let never = AtomicBool::new(false);
-        let effort = Effort { points, seed: 1 };
+        let effort = Effort { points, seed: 1, thorough: false };
         let quest = Quest { space: &space(), bench, traffic, goal, effort };
         search(quest, &mut store, &never, &mut |_| {}).unwrap();
         let mut whole = store.evaluations();
@@ -281,7 +313,7 @@ mod tests {
         let traffic = traffic("arrival = \"poisson(500/s)\"", 10);
         let goal = Goal { age: None, optimise: Optimise::Cost, concurrency_max: None };
         let (mut store, stop) = (Store::in_memory(), AtomicBool::new(false));
-        let effort = Effort { points: 64, seed: 1 };
+        let effort = Effort { points: 64, seed: 1, thorough: false };
         let mut told = 0;
         let quest = Quest { space: &space(), bench: &bench(5), traffic: &traffic, goal: &goal, effort };
         search(quest, &mut store, &stop, &mut |_| {

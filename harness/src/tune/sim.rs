@@ -12,6 +12,7 @@ use std::time::Duration;
 use pelton::batch::{BatchLimits, FlushCause};
 use pelton::time::Nanos;
 
+use super::cost::Usage;
 use super::model::{Function, Invocation};
 use crate::explain::poller::{Arrival, Sent, poll};
 use crate::measure::histogram::{Latency, LatencySummary};
@@ -180,6 +181,17 @@ impl Tally {
     #[must_use]
     pub fn ages(&self) -> LatencySummary {
         self.age.summary()
+    }
+
+    /// What there is to be paid for.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        Usage {
+            records: self.records,
+            invocations: self.billed as f64,
+            invocations_ms: self.billed_ms as f64,
+            payload_bytes: self.payload_bytes as f64,
+        }
     }
 
     fn batch(&mut self, cause: FlushCause, records: u64, payload_bytes: u64, waited: bool) {

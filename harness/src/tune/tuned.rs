@@ -9,6 +9,7 @@ use super::TunePlan;
 use super::advice::{self, Advice};
 use super::cost::{Billing, Prices, event_pollers};
 use super::evaluate::{Bench, Evaluation};
+use super::exhaustive::Exhaustive;
 use super::goal::{Goal, Quantile};
 use super::probe::Probe;
 use super::scale::{Mode, Second, follow};
@@ -18,7 +19,7 @@ use super::verify::{Calibration, Measured};
 use crate::measure::histogram::LatencySummary;
 use crate::measure::machine::Machine;
 use crate::result::ratio;
-use crate::traffic::Traffic;
+use crate::traffic::{Habit, Traffic};
 use crate::workload::function::StubLaw;
 use pelton::time::Nanos;
 
@@ -71,11 +72,17 @@ pub struct Tuned {
     pub front: Vec<Evaluation>,
     /// What moving one parameter does.
     pub sensitivity: Vec<Sensitivity>,
+    /// What settings would do, and at what cost, if there were less in each record.
+    #[serde(default)]
+    pub habits: Vec<Habitual>,
     /// What limits the recommended setting, the weightiest first.
     pub binds: Vec<String>,
     /// Settings in real runs.
     pub runs: Vec<Measured>,
-    /// How AWS's pollers would follow this traffic.
+    /// Further settings in real runs, if they were wanted: whether any would have been better.
+    #[serde(default)]
+    pub exhaustive: Option<Exhaustive>,
+    /// How pollers that follow the lag would follow this traffic.
     pub scaling: Vec<Scaling>,
     /// Every evaluation on all of the traffic.
     pub evaluations: Vec<Evaluation>,
@@ -172,6 +179,15 @@ pub struct Sensitivity {
     pub evaluation: Evaluation,
 }
 
+/// The best settings near the recommended ones for records with less in them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Habitual {
+    /// With what.
+    pub habit: Habit,
+    /// The settings, and what they come to.
+    pub evaluation: Evaluation,
+}
+
 /// How pollers follow the traffic by one set of rules, from the fewest on, with the recommended batch
 /// size and window.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -262,6 +278,7 @@ fn quantile(goal: &Goal) -> Quantile {
 pub(super) struct Beside {
     pub(super) like_others: Evaluation,
     pub(super) sensitivity: Vec<Sensitivity>,
+    pub(super) habits: Vec<Habitual>,
     pub(super) aws_default: Evaluation,
 }
 
@@ -288,11 +305,11 @@ impl Evidence<'_> {
         finalists: &[Finalist],
         recommended: usize,
         front: Vec<Evaluation>,
-        runs: Vec<Measured>,
+        (runs, exhaustive): (Vec<Measured>, Option<Exhaustive>),
         beside: Beside,
         evaluations: Vec<Evaluation>,
     ) -> Tuned {
-        let Beside { like_others, sensitivity, aws_default } = beside;
+        let Beside { like_others, sensitivity, habits, aws_default } = beside;
         let goal = &self.plan.goal;
         let candidates: Vec<Candidate> = finalists.iter().map(|one| one.candidate(goal)).collect();
         let best = &finalists[recommended];
@@ -333,7 +350,9 @@ impl Evidence<'_> {
             finalists: candidates,
             front,
             sensitivity,
+            habits,
             runs,
+            exhaustive,
             evaluations,
             remarks,
         }
@@ -390,7 +409,7 @@ impl Evidence<'_> {
                 let followed = follow(self.traffic, &mode, &limits, self.bench.envelope_bytes, function);
                 let tally = &followed.tally;
                 let billing = Billing { provisioned: false, ..self.bench.billing };
-                let cost = self.bench.prices.of(tally, 0, tally.ended_at - Nanos::ZERO, &billing);
+                let cost = self.bench.prices.of(&tally.usage(), 0, tally.ended_at - Nanos::ZERO, &billing);
                 Scaling {
                     name: mode.name.to_owned(),
                     assumed: mode.assumed.to_owned(),

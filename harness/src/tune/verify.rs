@@ -9,6 +9,7 @@ use pelton::invoke::law::{Latency, Law};
 use pelton::time::Nanos;
 use serde::{Deserialize, Serialize};
 
+use super::cost::Usage;
 use super::evaluate::Bench;
 use super::goal::AgeLimit;
 use super::sim::simulate_exactly;
@@ -16,7 +17,7 @@ use super::space::Settings;
 use crate::measure::histogram::LatencySummary;
 use crate::result::{RunResult, ratio};
 use crate::run::{RunPlan, Tick, run};
-use crate::traffic::{Extent, Traffic, Way};
+use crate::traffic::{Extent, Habit, Traffic, Way};
 use crate::workload::function::StubLaw;
 use crate::workload::scenario::{FunctionSpec, Scenario, SourceSpec};
 use crate::workload::spec::{Spec, SpecError};
@@ -97,6 +98,9 @@ pub struct Figures {
     pub batch_records_mean: f64,
     /// Batches by why they were closed, as shares.
     pub cause_shares: BTreeMap<String, f64>,
+    /// The cost of a million records; `None` if invocations failed, whose time a run does not tell apart.
+    #[serde(default)]
+    pub per_million_records: Option<f64>,
 }
 
 /// How far simulated figures may be from real ones before a report says so: throughput by a tenth,
@@ -213,7 +217,8 @@ pub fn calibrate(
 
 /// What a run of `scenario` for so long reads, and when.
 fn of_run(scenario: &Scenario, length: RunLength, way: &Way) -> Traffic {
-    let extent = Extent { until: length.warm_up + length.duration, records_max: u64::MAX };
+    let until = length.warm_up + length.duration;
+    let extent = Extent { until, records_max: u64::MAX, habit: Habit::AsIs };
     let filters = &scenario.mapping.filters;
     let traffic = Traffic::made(&scenario.workload, filters, &Topic::new(TOPIC), extent);
     traffic.unwrap_or_default().through(way)
@@ -269,20 +274,46 @@ impl Trial<'_> {
             causes.iter().map(share).collect()
         };
         let named = ["count", "window", "bytes"].map(str::to_owned).into_iter().zip(tally.causes);
+        let cost = |usage: &Usage, elapsed| {
+            self.bench.prices.of(usage, settings.pollers, elapsed, &self.bench.billing).per_million_records
+        };
         let simulated = Figures {
             records_per_s: ratio(tally.records_measured as f64, elapsed.as_secs_f64()),
             age: tally.ages(),
             batch_records_mean: ratio(tally.records as f64, tally.batches as f64),
             cause_shares: shares(&named.filter(|(_, count)| *count > 0).collect()),
+            per_million_records: Some(cost(&tally.usage(), tally.ended_at - Nanos::ZERO)),
         };
+        let elapsed = Duration::from_secs_f64(result.throughput.elapsed_s.max(0.0));
+        let mut real = real(&result, shares(&result.batches.causes));
+        real.per_million_records =
+            usage(&result, self.bench.function.overhead).map(|usage| cost(&usage, elapsed));
         Ok(Measured {
             settings: *settings,
-            real: real(&result, shares(&result.batches.causes)),
+            real,
             simulated,
             is_clean: result.is_clean(),
             remarks: result.remarks,
         })
     }
+}
+
+/// What a run used, where an invocation takes `overhead` more than its function; `None` if some failed.
+fn usage(result: &RunResult, overhead: Duration) -> Option<Usage> {
+    /// What rounding up to a millisecond adds on average.
+    const ROUNDING_MS: f64 = 0.5;
+    let (batches, latency) = (result.batches.count as f64, &result.latency.invocation);
+    let all: u64 = result.invocations.values().sum();
+    if result.invocations.get("success") != Some(&all) {
+        return None;
+    }
+    let took_ms = (latency.mean_us / 1e3 - overhead.as_secs_f64() * 1e3).max(0.0);
+    Some(Usage {
+        records: result.throughput.records,
+        invocations: batches,
+        invocations_ms: batches * (took_ms + ROUNDING_MS),
+        payload_bytes: batches * result.batches.payload_bytes_mean,
+    })
 }
 
 fn real(result: &RunResult, cause_shares: BTreeMap<String, f64>) -> Figures {
@@ -291,6 +322,7 @@ fn real(result: &RunResult, cause_shares: BTreeMap<String, f64>) -> Figures {
         age: result.latency.total,
         batch_records_mean: result.batches.records_mean,
         cause_shares,
+        per_million_records: None,
     }
 }
 
