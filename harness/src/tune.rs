@@ -8,6 +8,7 @@ pub mod advice;
 pub mod cost;
 pub mod evaluate;
 pub mod exhaustive;
+mod finals;
 pub mod goal;
 pub mod model;
 pub mod probe;
@@ -43,7 +44,7 @@ use probe::Probe;
 use search::{Effort, Quest, compare, refined, search};
 use space::{Settings, Space};
 use store::Store;
-use tuned::{Beside, Estimate, Finalist, Habitual, Sensitivity, Tuned};
+use tuned::{Beside, Finalist, Habitual, Sensitivity, Tuned};
 use verify::{Calibration, RunLength, Trial};
 
 /// What is to be tuned.
@@ -92,8 +93,6 @@ pub struct TuneTick {
     pub done_share: f64,
 }
 
-/// Settings in the report's table of finalists, the recommended one included.
-const FINALISTS: usize = 8;
 /// A setting is given up once it is so many times later than the goal allows.
 const PATIENCE_GOALS: u32 = 20;
 /// At least so late, and without a limit of age.
@@ -218,23 +217,24 @@ impl Tuning<'_> {
         let plan = self.plan;
         tell(TuneTick { phase: "making the traffic".into(), done_share: 0.0 });
         let traffic = self.traffic(plan.effort.seed, Habit::AsIs)?;
-        let visited = search(self.quest(&traffic), store, self.interrupted, &mut |done_share| {
-            tell(TuneTick { phase: "searching".into(), done_share });
-        })?;
+        let mut visited =
+            search(self.quest(&traffic, &plan.goal), store, self.interrupted, &mut |done_share| {
+                tell(TuneTick { phase: "searching".into(), done_share });
+            })?;
         let whole = self.whole(store, &visited);
         if whole.is_empty() {
             bail!("interrupted before any setting was measured on all of the traffic");
         }
-        let finalists = self.finalists(store, &traffic, &whole, tell)?;
-        let recommended = self.recommended(&finalists);
-        let (runs, mut further) = self.real_runs(store, &finalists, recommended, tell)?;
+        let (finalists, goal) = self.finalists(store, &traffic, &whole, &mut visited, tell)?;
+        let whole = self.whole(store, &visited);
+        let (runs, mut further) = self.real_runs(store, &finalists, tell)?;
         if traffic.arrivals.len() as u64 + traffic.filtered + traffic.oversized >= RECORDS_MAX {
             further.push(format!(
                 "only the first {RECORDS_MAX} records of the traffic were simulated: a shorter --trace would do"
             ));
         }
-        let recommended = self.after_runs(&finalists, recommended, &runs);
-        let beside = self.beside(store, &traffic, &finalists[recommended], tell)?;
+        let recommended = self.after_runs(&finalists, &runs);
+        let beside = self.beside(store, &traffic, (&finalists[recommended], &goal), tell)?;
         let best = &finalists[recommended].settings;
         let exhaustive = match self.trial() {
             Some(trial) => self.exhaustive(store, &traffic, &trial, (best, &runs), tell)?,
@@ -255,14 +255,8 @@ impl Tuning<'_> {
         Ok(evidence.tuned(&finalists, recommended, front(&whole), (runs, exhaustive), beside, whole))
     }
 
-    fn quest<'q>(&'q self, traffic: &'q Traffic) -> Quest<'q> {
-        Quest {
-            space: &self.plan.space,
-            bench: &self.bench,
-            traffic,
-            goal: &self.plan.goal,
-            effort: self.plan.effort,
-        }
+    fn quest<'q>(&'q self, traffic: &'q Traffic, goal: &'q Goal) -> Quest<'q> {
+        Quest { space: &self.plan.space, bench: &self.bench, traffic, goal, effort: self.plan.effort }
     }
 
     /// The workload's traffic, with other draws for each seed.
@@ -292,108 +286,6 @@ impl Tuning<'_> {
         Ok(traffic)
     }
 
-    /// The best settings and some of the front, measured exactly with all seeds; the best first.
-    fn finalists(
-        &self,
-        store: &mut Store,
-        traffic: &Traffic,
-        whole: &[Evaluation],
-        tell: &mut dyn FnMut(TuneTick),
-    ) -> anyhow::Result<Vec<Finalist>> {
-        let candidates = self.candidates(whole);
-        let mut finalists: Vec<Finalist> =
-            candidates.iter().map(|settings| Finalist { settings: *settings, by_seed: Vec::new() }).collect();
-        let seeds = self.plan.seeds.max(1);
-        for seed in 0..seeds {
-            let other;
-            let traffic = if seed == 0 {
-                traffic
-            } else {
-                other = self.traffic(self.plan.effort.seed + seed, Habit::AsIs)?;
-                &other
-            };
-            let all = finalists.len();
-            for (number, finalist) in finalists.iter_mut().enumerate() {
-                let done = (seed as f64 + number as f64 / all as f64) / seeds as f64;
-                tell(TuneTick { phase: "finalists, record by record".into(), done_share: done });
-                let with = evaluate::Fidelity { seed, traffic_share: 1.0, exact: true };
-                let settings = finalist.settings;
-                finalist.by_seed.push(
-                    store.evaluation(&settings, with, || {
-                        self.bench.evaluate_exactly(traffic, &settings, seed)
-                    })?,
-                );
-            }
-            if self.interrupted.load(Ordering::Relaxed) {
-                break;
-            }
-        }
-        Ok(finalists)
-    }
-
-    fn candidates(&self, whole: &[Evaluation]) -> Vec<Settings> {
-        let goal = &self.plan.goal;
-        let best = &whole[0];
-        let mut candidates = vec![best.settings];
-        // A limit that is met on average is missed by half of the seeds: some that keep clear of it.
-        for share in [0.95, 0.88, 0.75] {
-            let window = best.settings.window().mul_f64(share);
-            let window = if self.plan.space.whole_seconds {
-                Duration::from_secs(window.as_secs())
-            } else {
-                Duration::from_millis(u64::try_from(window.as_millis()).unwrap_or(0))
-            };
-            let window = window.clamp(*self.plan.space.window.start(), *self.plan.space.window.end());
-            candidates.push(Settings { maximum_batching_window: Span(window), ..best.settings });
-        }
-        candidates.extend(whole.iter().filter(|one| one.meets(goal)).take(2).map(|one| one.settings));
-        // And the front's ends and middle, which other goals would choose.
-        let front = front(whole);
-        for place in [0, front.len() / 4, front.len() / 2, front.len() * 3 / 4, front.len().saturating_sub(1)]
-        {
-            candidates.extend(front.get(place).map(|one| one.settings));
-        }
-        let mut unique = Vec::new();
-        for settings in candidates {
-            if !unique.contains(&settings) && unique.len() < FINALISTS {
-                unique.push(settings);
-            }
-        }
-        unique
-    }
-
-    /// The place of the best finalist that keeps all limits with every seed, or, if there is none, that
-    /// misses them least.
-    fn recommended(&self, finalists: &[Finalist]) -> usize {
-        let goal = &self.plan.goal;
-        let order = |one: &Finalist, other: &Finalist| {
-            let meets = |finalist: &Finalist| Estimate::worst(finalist, goal) <= 0.0;
-            meets(other).cmp(&meets(one)).then_with(|| {
-                let (one, other) = (one.middle(goal), other.middle(goal));
-                compare(&one, &other, goal)
-            })
-        };
-        (0..finalists.len()).min_by(|one, other| order(&finalists[*one], &finalists[*other])).unwrap_or(0)
-    }
-
-    /// Another finalist, if the recommended one missed the limit of age in its run and that one did not.
-    fn after_runs(&self, finalists: &[Finalist], recommended: usize, runs: &[verify::Measured]) -> usize {
-        let limit = self.plan.goal.age;
-        let kept = |finalist: &Finalist| {
-            runs.iter().find(|run| run.settings == finalist.settings).map(|run| run.keeps(limit))
-        };
-        if kept(&finalists[recommended]) != Some(false) {
-            return recommended;
-        }
-        let goal = &self.plan.goal;
-        (0..finalists.len())
-            .filter(|&at| kept(&finalists[at]) == Some(true) && Estimate::worst(&finalists[at], goal) <= 0.0)
-            .min_by(|&one, &other| {
-                compare(&finalists[one].middle(goal), &finalists[other].middle(goal), goal)
-            })
-            .unwrap_or(recommended)
-    }
-
     /// What runs settings for real, if that is wanted.
     fn trial(&self) -> Option<Trial<'_>> {
         let (length, _) = self.plan.runs?;
@@ -411,17 +303,15 @@ impl Tuning<'_> {
         &self,
         store: &mut Store,
         finalists: &[Finalist],
-        recommended: usize,
         tell: &mut dyn FnMut(TuneTick),
     ) -> anyhow::Result<(Vec<verify::Measured>, Vec<String>)> {
         let (mut runs, mut remarks) = (Vec::new(), Vec::new());
         let Some((_, count)) = self.plan.runs else { return Ok((runs, remarks)) };
         let Some(trial) = self.trial() else { return Ok((runs, remarks)) };
         let keeps_up = |finalist: &&Finalist| finalist.by_seed.iter().all(|one| one.keeps_up);
-        let others = finalists.iter().filter(|one| one.settings != finalists[recommended].settings);
-        let chosen: Vec<Settings> = [&finalists[recommended]]
-            .into_iter()
-            .chain(others.filter(keeps_up))
+        let chosen: Vec<Settings> = finalists[..1]
+            .iter()
+            .chain(finalists[1..].iter().filter(keeps_up))
             .take(count)
             .map(|finalist| finalist.settings)
             .collect();
@@ -456,14 +346,14 @@ impl Tuning<'_> {
         Ok((runs, remarks))
     }
 
-    /// The recommended setting, with one parameter doubled or halved, AWS's defaults with as many pollers
-    /// as are allowed, and what would do for records with less in them: all batch by batch, as the rest
-    /// was.
+    /// The recommended setting, with one parameter doubled or halved; AWS's defaults with as many pollers
+    /// as are allowed; and what would do for records with less in them, under the `goal` that led to the
+    /// recommended setting: all batch by batch, as the rest was.
     fn beside(
         &self,
         store: &mut Store,
         traffic: &Traffic,
-        recommended: &Finalist,
+        (recommended, goal): (&Finalist, &Goal),
         tell: &mut dyn FnMut(TuneTick),
     ) -> anyhow::Result<Beside> {
         let mut lanes = Lanes::new(traffic, &self.bench);
@@ -485,8 +375,9 @@ impl Tuning<'_> {
             let bytes =
                 |traffic: &Traffic| traffic.arrivals.iter().map(|one| u64::from(one.bytes)).sum::<u64>();
             if bytes(&other) < bytes(traffic) {
-                let quest = self.quest(&other);
-                let evaluation = refined(quest, &recommended.settings, self.interrupted)?;
+                let store = &mut Store::in_memory();
+                let from = &recommended.settings;
+                let (evaluation, _) = refined(self.quest(&other, goal), from, store, self.interrupted)?;
                 habits.push(Habitual { habit, evaluation });
             }
         }

@@ -116,6 +116,70 @@ fn finalists_are_run_for_real_beside_the_simulator() {
 }
 
 #[test]
+fn a_limit_is_kept_with_every_draw_without_being_dear() {
+    let directory = tempfile::tempdir().unwrap();
+    // What keeps the limit just so with one draw of these bursts misses it with others.
+    let spec = [
+        ["--arrival", "bursts(rate=1200/s, burst=3000, base=400/s)"],
+        ["--partitions", "12"],
+        ["--stub", "log-normal(median=80ms, sigma=0.4, record-cost=500us)"],
+        ["--trace", "30s"],
+    ];
+    let json = directory.path().join("tuned.json");
+    let mut all = vec!["tune", "--scenario", "latency", "--no-runs", "--json", json.to_str().unwrap()];
+    all.extend(spec.iter().flatten());
+    assert!(harness(&all).status.success());
+    let tuned: Tuned = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let best = &tuned.recommended.candidate;
+    assert!(tuned.recommended.meets_goal && best.age_ms.largest_max <= 1_000.0, "{best:?}");
+    let with_one_draw = tuned
+        .evaluations
+        .iter()
+        .filter(|one| one.keeps_up && one.age.p99_us <= 1_000_000)
+        .map(|one| one.cost.per_million_records)
+        .fold(f64::INFINITY, f64::min);
+    assert!(best.per_million_records.mean < with_one_draw * 1.3, "{best:?} and {with_one_draw}");
+}
+
+#[test]
+fn less_in_each_record_is_tuned_for_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let more = [
+        "--no-runs",
+        "--value-size",
+        "20KiB",
+        "--header",
+        "trace:100B",
+        "--stub",
+        "fixed(5ms, byte-cost-ns=20)",
+        "--arrival",
+        "poisson(200/s)",
+    ];
+    let (tuned, output) = tune(directory.path(), &more);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let cost = |habit: &str| {
+        let one = tuned.habits.iter().find(|one| serde_json::to_value(one.habit).unwrap() == habit);
+        one.unwrap_or_else(|| panic!("{habit}: {text}")).evaluation.cost.per_million_records
+    };
+    let as_is = tuned.recommended.like_others.cost.per_million_records;
+    assert!(cost("half_values") < as_is * 0.8 && cost("no_headers") < as_is, "{text}");
+    assert!(text.contains("with values of half the size"), "{text}");
+}
+
+#[test]
+fn further_settings_are_run_to_see_whether_any_is_cheaper() {
+    let directory = tempfile::tempdir().unwrap();
+    let more = ["--runs", "1", "--run-duration", "1s", "--exhaustive", "3"];
+    let (tuned, output) = tune(directory.path(), &more);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let further = tuned.exhaustive.as_ref().expect("they were wanted");
+    assert_eq!(further.runs.len(), 3);
+    assert!(further.runs.iter().all(|run| run.settings != tuned.recommended.candidate.settings));
+    assert!(tuned.runs.iter().chain(&further.runs).all(|run| run.real.per_million_records > Some(0.0)));
+    assert!(text.contains("Against 3 further settings in real runs"), "{text}");
+}
+
+#[test]
 fn an_endpoint_is_probed_for_its_law() {
     let mut stub = Command::new(env!("CARGO_BIN_EXE_pelton-harness"))
         .args(["stub", "--port", "0", "--latency", "8ms", "--record-cost", "30us"])

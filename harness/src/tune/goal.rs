@@ -116,6 +116,15 @@ pub struct Goal {
     pub concurrency_max: Option<u32>,
 }
 
+impl Goal {
+    /// The same with a limit of age that is so much of this one.
+    #[must_use]
+    pub fn tightened(&self, share: f64) -> Self {
+        let tighter = |limit: AgeLimit| AgeLimit { at_most: limit.at_most.mul_f64(share), ..limit };
+        Self { age: self.age.map(tighter), ..self.clone() }
+    }
+}
+
 impl fmt::Display for Goal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.optimise {

@@ -103,27 +103,29 @@ pub fn search(
 }
 
 /// The best that is found from `settings` by moving one parameter after the other, on all of the
-/// traffic.
+/// traffic; and every setting that was measured for it.
 ///
 /// # Errors
-/// Never: nothing is written.
+/// If the store's file cannot be written.
 pub fn refined(
     quest: Quest<'_>,
     settings: &Settings,
+    store: &mut Store,
     interrupted: &AtomicBool,
-) -> anyhow::Result<Evaluation> {
+) -> anyhow::Result<(Evaluation, BTreeSet<Settings>)> {
     let mut search = Search {
         bench: quest.bench,
         goal: quest.goal,
         seed: quest.effort.seed,
-        store: &mut Store::in_memory(),
+        store,
         lanes: Lanes::new(quest.traffic, quest.bench),
         interrupted,
         tell: &mut |_| {},
         visited: BTreeSet::new(),
     };
     let from = search.one(settings, 1.0)?;
-    search.moved(quest.space, from)
+    let best = search.moved(quest.space, from)?;
+    Ok((best, search.visited))
 }
 
 /// The setting of the space that is nearest to `settings`.
