@@ -309,7 +309,8 @@ fn usage(result: &RunResult, overhead: Duration) -> Option<Usage> {
     }
     let took_ms = (latency.mean_us / 1e3 - overhead.as_secs_f64() * 1e3).max(0.0);
     Some(Usage {
-        records: result.throughput.records,
+        // Those of the same batches: what a batch at the edge brings is in both or in none.
+        records: (batches * result.batches.records_mean).round() as u64,
         invocations: batches,
         invocations_ms: batches * (took_ms + ROUNDING_MS),
         payload_bytes: batches * result.batches.payload_bytes_mean,
