@@ -118,7 +118,10 @@ pub struct Batches {
     pub count: u64,
     /// Records in one, on average.
     pub records_mean: f64,
-    /// That, as a share of the batch size.
+    /// From the first attempt of one until its answer, on average over batches, pauses included.
+    #[serde(default)]
+    pub invocation_mean_us: f64,
+    /// The records of one, as a share of the batch size.
     pub fill_by_records_share: f64,
     /// Payload bytes of one, on average.
     pub payload_bytes_mean: f64,
@@ -231,6 +234,7 @@ pub(crate) fn example() -> RunResult {
         batches: Batches {
             count: 10_000,
             records_mean: 100.0,
+            invocation_mean_us: 50_000.0,
             fill_by_records_share: 1.0,
             payload_bytes_mean: 141_000.0,
             payload_bytes_min: 1_500,

@@ -12,6 +12,8 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use crate::workload::scenario::Workload;
+
 /// How long a cluster may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -36,6 +38,25 @@ enum Home {
 }
 
 impl RunTopic {
+    /// How many partitions it has, which must be enough for the capture of `workload`, if it has one.
+    ///
+    /// # Errors
+    /// If there are fewer.
+    pub fn partitions_for(&self, workload: &Workload) -> anyhow::Result<u32> {
+        if let Some(recording) = workload.replay
+            && self.starts.len() < recording.partitions().len()
+        {
+            bail!(
+                "{} has records of {} partitions, {} has {}; leave out `topic`, or give one with as many",
+                recording.path().display(),
+                recording.partitions().len(),
+                self.topic,
+                self.starts.len()
+            );
+        }
+        Ok(u32::try_from(self.starts.len())?)
+    }
+
     /// A topic in an embedded broker of its own.
     ///
     /// # Errors

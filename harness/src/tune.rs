@@ -237,7 +237,7 @@ impl Tuning<'_> {
         let beside = self.beside(store, &traffic, (&finalists[recommended], &goal), tell)?;
         let best = &finalists[recommended].settings;
         let exhaustive = match self.trial() {
-            Some(trial) => self.exhaustive(store, &traffic, &trial, (best, &runs), tell)?,
+            Some(trial) => self.exhaustive(store, &traffic, &trial, (best, &runs), (&mut further, tell))?,
             None => None,
         };
         store.flush()?;
@@ -347,8 +347,8 @@ impl Tuning<'_> {
     }
 
     /// The recommended setting, with one parameter doubled or halved; AWS's defaults with as many pollers
-    /// as are allowed; and what would do for records with less in them, under the `goal` that led to the
-    /// recommended setting: all batch by batch, as the rest was.
+    /// as are allowed; and what would do for records with less in them: all batch by batch, as the rest
+    /// was.
     fn beside(
         &self,
         store: &mut Store,
@@ -365,28 +365,56 @@ impl Tuning<'_> {
         for (parameter, settings) in self.plan.space.beside(&recommended.settings, 2.0) {
             sensitivity.push(Sensitivity { parameter, evaluation: of(settings)? });
         }
-        tell(TuneTick { phase: "records with less in them".into(), done_share: 0.0 });
+        let like_others = of(recommended.settings)?;
+        let aws_default = of(Settings::aws_default(*self.plan.space.pollers.end()))?;
+        drop(lanes);
+        let habits = self.habits(store, traffic, (recommended, goal), tell)?;
+        Ok(Beside { like_others, sensitivity, habits, aws_default })
+    }
+
+    /// The best near the recommended setting for records with less in them, under the `goal` that led to
+    /// it; and for those as they are in the same way, to compare with. Nothing if there is nothing to
+    /// leave out.
+    fn habits(
+        &self,
+        store: &mut Store,
+        traffic: &Traffic,
+        (recommended, goal): (&Finalist, &Goal),
+        tell: &mut dyn FnMut(TuneTick),
+    ) -> anyhow::Result<Vec<Habitual>> {
+        let bytes = |traffic: &Traffic| traffic.arrivals.iter().map(|one| u64::from(one.bytes)).sum::<u64>();
         let mut habits = Vec::new();
-        for habit in Habit::OTHERS {
+        for (number, habit) in [Habit::AsIs].into_iter().chain(Habit::OTHERS).enumerate() {
+            let done_share = number as f64 / (Habit::OTHERS.len() + 1) as f64;
+            tell(TuneTick { phase: "records with less in them".into(), done_share });
             if self.interrupted.load(Ordering::Relaxed) {
                 break;
             }
-            let other = self.traffic(self.plan.effort.seed, habit)?;
-            let bytes =
-                |traffic: &Traffic| traffic.arrivals.iter().map(|one| u64::from(one.bytes)).sum::<u64>();
-            if bytes(&other) < bytes(traffic) {
-                let store = &mut Store::in_memory();
-                let from = &recommended.settings;
-                let (evaluation, _) = refined(self.quest(&other, goal), from, store, self.interrupted)?;
-                habits.push(Habitual { habit, evaluation });
+            if let Some(known) = store.habit(habit, &recommended.settings) {
+                habits.push(known.clone());
+                continue;
             }
+            let other;
+            let traffic = if habit == Habit::AsIs {
+                traffic
+            } else {
+                other = self.traffic(self.plan.effort.seed, habit)?;
+                if bytes(&other) == bytes(traffic) {
+                    continue;
+                }
+                &other
+            };
+            let quest = self.quest(traffic, goal);
+            let (evaluation, _) =
+                refined(quest, &recommended.settings, &mut Store::in_memory(), self.interrupted)?;
+            let habitual = Habitual { habit, from: recommended.settings, evaluation };
+            if !self.interrupted.load(Ordering::Relaxed) {
+                store.found_for(habitual.clone())?;
+            }
+            habits.push(habitual);
         }
-        Ok(Beside {
-            habits,
-            like_others: of(recommended.settings)?,
-            sensitivity,
-            aws_default: of(Settings::aws_default(*self.plan.space.pollers.end()))?,
-        })
+        habits.truncate(if habits.len() > 1 { habits.len() } else { 0 });
+        Ok(habits)
     }
 
     /// What the search has measured on all of the traffic, batch by batch; the best first.

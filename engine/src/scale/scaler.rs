@@ -10,6 +10,8 @@ use crate::time::Nanos;
 const BUSY_SHARE: f64 = 0.8;
 /// If more than this share of invocations is throttled, more pollers would only be throttled more.
 const THROTTLED_SHARE_MAX: f64 = 0.1;
+/// Throttles that fewer pollers did not help are borne up to so many times their share.
+const BEARABLE_SPREAD: f64 = 1.5;
 /// What is left of the pollers at a look that found them throttled.
 const THROTTLED_KEEP: f64 = 0.75;
 /// What is left of them at least after any other decision for fewer: how long an invocation takes
@@ -21,7 +23,8 @@ const DOUBLINGS_MAX: u32 = 5;
 /// What has happened since the last look, and what waits now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
-    /// Records in the log that are not done.
+    /// Records in the log that are not done, without those in open batches: these only wait for
+    /// company, which no other poller would be.
     pub lag_records: u64,
     /// Records that were done since the last look.
     pub done_records: u64,
@@ -45,12 +48,17 @@ pub struct Scaler {
     rules: ScalingRules,
     pollers: u32,
     look_at: Nanos,
-    last: Option<Look>,
+    /// The look before. At first there was no lag, so that a backlog is taken for what arrives: it is
+    /// gone the sooner.
+    last: Look,
     /// What was decided, and when it is in effect.
     decided: Option<(Nanos, u32)>,
     fewer: Fewer,
     /// The last change was to fewer.
     shrank: bool,
+    throttled: Option<Throttled>,
+    /// Up to this share throttles are borne: more where fewer pollers were seen not to help.
+    bearable_share: f64,
     /// How often [`ScalingRules::looks_to_shrink`] is doubled: once for each decision for fewer that
     /// had to be taken back.
     doublings: u32,
@@ -60,6 +68,23 @@ pub struct Scaler {
 struct Look {
     at: Nanos,
     lag_records: u64,
+}
+
+/// The last look at which throttles were answered by fewer pollers.
+#[derive(Clone, Copy, Debug)]
+struct Throttled {
+    /// How many there were.
+    pollers: u32,
+    /// Of their attempts.
+    share: f64,
+}
+
+/// What to do about throttles.
+enum Throttles {
+    /// Nothing: there are few, or fewer pollers have not made them fewer.
+    Bear,
+    /// Fewer pollers.
+    Yield,
 }
 
 /// Looks in a row that asked for fewer pollers.
@@ -76,7 +101,7 @@ impl Scaler {
     pub fn new(rules: ScalingRules, now: Nanos) -> Self {
         let pollers = rules.pollers_min.max(1);
         let look_at = now + rules.look_interval;
-        let last = Some(Look { at: now, lag_records: 0 });
+        let last = Look { at: now, lag_records: 0 };
         Self {
             rules,
             pollers,
@@ -85,6 +110,8 @@ impl Scaler {
             decided: None,
             fewer: Fewer::default(),
             shrank: false,
+            throttled: None,
+            bearable_share: THROTTLED_SHARE_MAX,
             doublings: 0,
         }
     }
@@ -117,12 +144,20 @@ impl Scaler {
 
     fn look(&mut self, now: Nanos, load: Load) {
         self.look_at = now + self.rules.look_interval;
-        let last = self.last.replace(Look { at: now, lag_records: load.lag_records });
+        let last = std::mem::replace(&mut self.last, Look { at: now, lag_records: load.lag_records });
         if self.decided.is_some() {
             return;
         }
-        let wanted = self.wanted(now, &load, last);
-        let wanted = wanted.clamp(self.least(), self.rules.pollers_max.max(self.least()));
+        let share = share(load.throttled, load.attempts);
+        if let Throttles::Yield = self.throttles(share) {
+            self.throttled = Some(Throttled { pollers: self.pollers, share });
+            let fewer = whole((f64::from(self.pollers) * THROTTLED_KEEP).floor()).max(self.least());
+            return self.decide(now, fewer);
+        }
+        let Some(wanted) = self.wanted(now, &load, last) else { return };
+        // Where throttles were met lately one goes carefully.
+        let careful = self.throttled.map_or(u32::MAX, |_| self.pollers + 1);
+        let wanted = wanted.min(careful).clamp(self.least(), self.rules.pollers_max.max(self.least()));
         if wanted > self.pollers {
             if std::mem::take(&mut self.shrank) {
                 self.doublings = (self.doublings + 1).min(DOUBLINGS_MAX);
@@ -130,8 +165,6 @@ impl Scaler {
             self.decide(now, wanted);
         } else if wanted == self.pollers {
             self.fewer = Fewer::default();
-        } else if is_throttled(&load) {
-            self.decide(now, wanted);
         } else {
             self.fewer.looks += 1;
             self.fewer.most = self.fewer.most.max(wanted);
@@ -146,6 +179,28 @@ impl Scaler {
         }
     }
 
+    /// Throttles of a limit to invocations at once go away with the pollers above it; others do not.
+    fn throttles(&mut self, share: f64) -> Throttles {
+        if share <= THROTTLED_SHARE_MAX {
+            self.bearable_share = THROTTLED_SHARE_MAX;
+        }
+        if share <= self.bearable_share || self.pollers <= self.least() {
+            return Throttles::Bear;
+        }
+        if let Some(before) = self.throttled
+            && before.pollers > self.pollers
+        {
+            let limit = f64::from(before.pollers) * (1.0 - before.share);
+            let foreseen = (1.0 - limit / f64::from(self.pollers)).max(0.0);
+            if share > f64::midpoint(before.share, foreseen) {
+                self.throttled = None;
+                self.bearable_share = share * BEARABLE_SPREAD;
+                return Throttles::Bear;
+            }
+        }
+        Throttles::Yield
+    }
+
     fn least(&self) -> u32 {
         self.rules.pollers_min.max(1)
     }
@@ -157,39 +212,36 @@ impl Scaler {
         }
     }
 
-    /// How many pollers this load asks for.
-    fn wanted(&self, now: Nanos, load: &Load, last: Option<Look>) -> u32 {
-        let pollers = f64::from(self.pollers);
-        if is_throttled(load) {
-            return whole((pollers * THROTTLED_KEEP).floor());
-        }
-        let Some(last) = last else { return self.pollers };
-        let span_s = now.since(last.at).as_secs_f64();
+    /// How many pollers this load asks for; `None` if it says nothing of that.
+    fn wanted(&self, now: Nanos, load: &Load, last: Look) -> Option<u32> {
         let busy_s = load.busy.as_secs_f64();
-        let most = pollers * f64::from(self.rules.growth_max.max(2));
-        if load.done_records == 0 || busy_s <= 0.0 || span_s <= 0.0 {
-            // Nothing says what a poller brings through. One that does nothing at all is not needed;
-            // one whose invocations do not end is not helped by more of the same.
-            return if load.lag_records == 0 && busy_s <= 0.0 { self.least() } else { self.pollers };
+        if load.lag_records == 0 && load.done_records == 0 && busy_s <= 0.0 {
+            return Some(self.least());
         }
-        #[expect(clippy::cast_precision_loss, reason = "records of one look are far below 2^52")]
-        let (done, lag, lag_before) =
-            (load.done_records as f64, load.lag_records as f64, last.lag_records as f64);
-        let arrived_per_s = (done + lag - lag_before).max(0.0) / span_s;
+        // Between two windows, or while an invocation is long, nothing shows how much a poller brings
+        // through.
+        if load.done_records == 0 || busy_s <= 0.0 {
+            return None;
+        }
+        let (done, lag) = (float(load.done_records), float(load.lag_records));
+        let span_s = now.since(last.at).as_secs_f64().max(1e-9);
+        let arrived_per_s = (done + lag - float(last.lag_records)).max(0.0) / span_s;
         let to_catch_up_per_s = lag / self.rules.catch_up.as_secs_f64().max(1e-3);
         // Batches that were not full say how long invocations take, not how much they could have
         // brought through: fewer pollers make fuller batches.
-        #[expect(clippy::cast_precision_loss, reason = "records of one look are far below 2^52")]
-        let room = (load.room_records as f64).max(done);
-        let brought_per_s = room / busy_s;
-        whole(((arrived_per_s + to_catch_up_per_s) / brought_per_s / BUSY_SHARE).ceil().min(most))
+        let brought_per_s = float(load.room_records).max(done) / busy_s;
+        let most = f64::from(self.pollers) * f64::from(self.rules.growth_max.max(2));
+        Some(whole(((arrived_per_s + to_catch_up_per_s) / brought_per_s / BUSY_SHARE).ceil().min(most)))
     }
 }
 
-fn is_throttled(load: &Load) -> bool {
-    #[expect(clippy::cast_precision_loss, reason = "attempts of one look are far below 2^52")]
-    let (attempts, throttled) = (load.attempts as f64, load.throttled as f64);
-    throttled > attempts * THROTTLED_SHARE_MAX
+#[expect(clippy::cast_precision_loss, reason = "records and attempts of one look are far below 2^52")]
+const fn float(count: u64) -> f64 {
+    count as f64
+}
+
+fn share(part: u64, of: u64) -> f64 {
+    if of == 0 { 0.0 } else { float(part) / float(of) }
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
@@ -290,12 +342,56 @@ mod tests {
         assert!(seen.iter().all(|pollers| *pollers == 4), "{seen:?}");
     }
 
+    /// Where `limit` invocations may run at once and more are throttled; a backlog of any length.
+    fn against_a_limit(pollers_max: u32, limit: u32, looks: usize) -> Vec<u32> {
+        let mut scaler = Scaler::new(ScalingRules::between(1, pollers_max), Nanos::ZERO);
+        let mut now = 0;
+        (0..looks)
+            .map(|_| {
+                let pollers = scaler.pollers();
+                let throttled = u64::from(pollers.saturating_sub(limit)) * 10;
+                let load = Load {
+                    attempts: u64::from(pollers) * 10,
+                    throttled,
+                    ..load(1_000_000, u64::from(pollers.min(limit)) * 1_000, u64::from(pollers) * 10)
+                };
+                now += 10;
+                scaler.turn(at(now), || load);
+                scaler.pollers()
+            })
+            .collect()
+    }
+
     #[test]
-    fn a_throttled_function_is_left_alone() {
-        let mut scaler = Scaler::new(ScalingRules::between(8, 8), Nanos::ZERO);
+    fn a_limit_to_invocations_at_once_is_found_and_kept_near() {
+        let seen = against_a_limit(32, 6, 40);
+        assert_eq!(seen[..2], [4, 16], "{seen:?}");
+        assert!(seen[12..].iter().all(|pollers| (5..=7).contains(pollers)), "{seen:?}");
+    }
+
+    #[test]
+    fn throttles_that_fewer_pollers_do_not_help_are_borne() {
+        let mut scaler = Scaler::new(ScalingRules::between(1, 8), Nanos::ZERO);
+        let seen: Vec<u32> = (1..30)
+            .map(|look| {
+                let busy_s = u64::from(scaler.pollers()) * 10;
+                let load = Load { attempts: 100, throttled: 15, ..load(1_000_000, busy_s * 100, busy_s) };
+                scaler.turn(at(look * 10), || load);
+                scaler.pollers()
+            })
+            .collect();
+        assert!(seen[20..].iter().all(|pollers| *pollers >= 7), "{seen:?}");
+    }
+
+    #[test]
+    fn looks_between_two_windows_do_not_keep_pollers() {
+        let mut scaler = Scaler::new(ScalingRules::between(4, 4), Nanos::ZERO);
         scaler.rules.pollers_min = 1;
-        let throttled = Load { attempts: 100, throttled: 40, ..load(1_000_000, 1_000, 80) };
-        assert_eq!(follow(&mut scaler, &[throttled; 4]), [6, 4, 3, 2]);
+        // Windows of 30 s, which end at every third look.
+        let (nothing, quiet) = (load(0, 0, 0), load(0, 300, 1));
+        let waits = Load { lag_records: 100, ..nothing };
+        let seen = follow(&mut scaler, &[[waits, waits, quiet]; 8].concat());
+        assert_eq!(seen.last(), Some(&2), "{seen:?}");
     }
 
     #[test]

@@ -162,9 +162,9 @@ impl TuneArguments {
         let mut plan = self.plan(spec).map_err(|error| (USAGE, error))?;
         if let SourceSpec::Kafka { brokers, topic: Some(topic) } = &plan.scenario.source {
             // It has as many partitions as it has.
-            let partitions = RunTopic::find(brokers, topic).map_err(failed)?.starts.len();
+            let topic = RunTopic::find(brokers, topic).map_err(failed)?;
             plan.scenario.workload.partitions =
-                u32::try_from(partitions).map_err(|error| failed(error.into()))?;
+                topic.partitions_for(&plan.scenario.workload).map_err(|error| (USAGE, error))?;
             plan.space = self.space(&plan.scenario, &plan.goal).map_err(|error| (USAGE, error))?;
         }
         let bar = run::bar(self.no_progress);

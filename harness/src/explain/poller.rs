@@ -184,6 +184,12 @@ impl<'l> Poller<'l> {
         self.busy_until
     }
 
+    /// Records of the batch that is being gathered.
+    #[must_use]
+    pub const fn open_records(&self) -> u32 {
+        self.open.policy.records()
+    }
+
     /// Whether nothing is read that was not sent.
     #[must_use]
     pub fn is_empty(&self) -> bool {

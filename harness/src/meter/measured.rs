@@ -49,6 +49,8 @@ pub struct BatchCounts {
     pub batches: u64,
     /// Invocations that they took.
     pub attempts: u64,
+    /// From the first attempt of each until its last answer.
+    pub invoked: Duration,
     /// Records in them.
     pub records: u64,
     /// Bytes of their payloads.
@@ -179,6 +181,7 @@ impl Measured {
     fn count(&mut self, batch: &Delivered) {
         self.batches.batches += 1;
         self.batches.attempts += u64::from(batch.attempts);
+        self.batches.invoked += batch.done_at - batch.sent_at;
         self.batches.records += u64::from(batch.records);
         self.batches.payload_bytes += batch.payload_bytes as u64;
         *self.batches.causes.entry(batch.cause.label()).or_default() += 1;

@@ -168,11 +168,11 @@
     const traces = result.scaling.flatMap((s, number) => [
       { x: s.seconds.map((_, i) => i), y: s.seconds.map((p) => p.lag_records), name: s.name + ", lag", mode: "lines",
         line: { color: colors[number], width: 2 } },
-      { x: s.seconds.map((_, i) => i), y: s.seconds.map((p) => p.pollers), name: s.name + ", pollers", mode: "lines",
+      { x: s.seconds.map((_, i) => i), y: s.seconds.map((p) => Math.min(p.pollers * s.invocations_per_poller, result.traffic.partitions)), name: s.name + ", invocations at once", mode: "lines",
         yaxis: "y2", line: { color: colors[number], width: 1.5, dash: "dot" } }]);
     Plotly.react("scaling", traces, layout({ xaxis: { title: { text: "s" } },
       yaxis: { title: { text: "records that wait" }, rangemode: "tozero" },
-      yaxis2: { title: { text: "pollers" }, overlaying: "y", side: "right", rangemode: "tozero", showgrid: false },
+      yaxis2: { title: { text: "invocations at once" }, overlaying: "y", side: "right", rangemode: "tozero", showgrid: false },
       margin: { l: 60, r: 50, t: 10, b: 45 } }), config);
     document.getElementById("assumed").textContent =
       result.scaling.map((s) => `${s.name}: ${s.assumed}.`).join(" ");
@@ -195,7 +195,7 @@
   // ---- the other tables
   function runs() {
     const table = document.getElementById("runs");
-    if (result.runs.length === 0) { document.getElementById("runs-none").hidden = false; return; }
+    if (result.runs.length === 0 && !result.exhaustive) { document.getElementById("runs-none").hidden = false; return; }
     head(table, ["", "records/s", "simulated", "", "p50 age", "simulated", "", "p99 age", "simulated", "", "per million", "simulated"]);
     const body = table.createTBody();
     const further = result.exhaustive;
@@ -206,8 +206,8 @@
         `${further.runs.length} further settings were run for comparison (below, the cheapest first; ${further.left_out} were left `
         + `out, as they do not keep up by the simulator). ${further.kept} kept the limits`
         + (further.best ? `; the best of them is ${name(further.best)}` : "")
-        + (behind === null ? "." : behind > 0 ? `: the recommended one's run came to ${(behind * 100).toFixed(1)} % more.`
-          : ": the recommended one.");
+        + (!further.best ? "." : behind === null ? ". The recommended one did not, in its run." : behind > 0 ? `; the recommended one's run came to ${(behind * 100).toFixed(1)} % more.`
+          : ", the recommended one.");
     }
     for (const run of [...result.runs, ...(further ? [...further.runs].sort((a, b) => price(a) - price(b)) : [])]) {
       const row = body.insertRow();
@@ -234,7 +234,7 @@
     const body = table.createTBody();
     line(body, like, "recommended").className = "best";
     for (const one of result.sensitivity) line(body, one.evaluation, one.parameter.replaceAll("_", " "));
-    const habits = { no_headers: "records without headers", no_keys: "records without keys",
+    const habits = { as_is: "records as they are", no_headers: "records without headers", no_keys: "records without keys",
       half_values: "values of half the size" };
     for (const one of result.habits) line(body, one.evaluation, habits[one.habit] ?? one.habit);
   }

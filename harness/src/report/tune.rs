@@ -149,12 +149,10 @@ fn moved(out: &mut String, tuned: &Tuned) -> fmt::Result {
 }
 
 fn habits(out: &mut String, tuned: &Tuned) -> fmt::Result {
-    if tuned.habits.is_empty() {
-        return Ok(());
-    }
+    let Some(as_is) = tuned.habits.first() else { return Ok(()) };
     writeln!(out, "\nIf there were less in each record, with the settings that are best then\n")?;
     for one in &tuned.habits {
-        row(out, one.habit.name(), &one.evaluation, &tuned.recommended.like_others)?;
+        row(out, one.habit.name(), &one.evaluation, &as_is.evaluation)?;
         writeln!(out, "    {}", one.evaluation.settings)?;
     }
     Ok(())
@@ -224,7 +222,12 @@ fn exhaustive(out: &mut String, tuned: &Tuned) -> fmt::Result {
         found.left_out
     )?;
     let (Some(best), Some(value)) = (found.best, found.best_value) else {
-        return writeln!(out, "  none kept the limits, or what is optimised does not show in a run");
+        let why = if found.kept == 0 {
+            "none kept the limits"
+        } else {
+            "they do not say what is optimised: throughput beyond the traffic's, or cost where invocations fail"
+        };
+        return writeln!(out, "  {} kept the limits; {why}", found.kept);
     };
     let value = match tuned.wanted.optimise {
         Optimise::Cost => format!("{} {} for a million records", money(value), tuned.prices.currency),
@@ -236,7 +239,7 @@ fn exhaustive(out: &mut String, tuned: &Tuned) -> fmt::Result {
             writeln!(out, "  the recommended one, in its run: {:.1} % more than that", share * 100.0)
         }
         Some(_) => writeln!(out, "  that is the recommended one"),
-        None => writeln!(out, "  the recommended one was not run"),
+        None => writeln!(out, "  the recommended one did not keep them in its run"),
     }
 }
 
@@ -247,7 +250,7 @@ fn scaling(out: &mut String, tuned: &Tuned) -> fmt::Result {
     )?;
     writeln!(
         out,
-        "  {:<16} {:>9} {:>9} {:>15} {:>12} {:>12}",
+        "  {:<16} {:>14} {:>11} {:>15} {:>12} {:>14}",
         "", "pollers", "on average", "records waiting", "p99 age", "a million"
     )?;
     for one in &tuned.scaling {
@@ -255,14 +258,23 @@ fn scaling(out: &mut String, tuned: &Tuned) -> fmt::Result {
         let most = one.seconds.iter().map(|second| second.pollers).max().unwrap_or(0);
         writeln!(
             out,
-            "  {:<16} {:>9} {:>10.1} {:>15} {:>12} {:>8} {}",
+            "  {:<16} {:>14} {:>11.1} {:>15} {:>12} {:>10} {}{}",
             one.name,
-            format!("{} to {most}", one.pollers_min),
+            // One of AWS's has several invocations under way.
+            format!(
+                "{} to {most}{}",
+                one.pollers_min,
+                match one.invocations_per_poller {
+                    1 => String::new(),
+                    each => format!(" (x {each})"),
+                }
+            ),
             one.pollers_mean,
             count(lag as f64),
             us(one.age.p99_us),
             money(one.per_million_records),
             tuned.prices.currency,
+            if one.caught_up { "" } else { ", and it never caught up" },
         )?;
     }
     Ok(())

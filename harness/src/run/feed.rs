@@ -47,18 +47,7 @@ impl Ground {
             SourceSpec::Kafka { brokers, topic: Some(topic) } => RunTopic::find(brokers, topic)?,
         };
         // A topic that was there has as many partitions as it has.
-        workload.partitions = u32::try_from(topic.starts.len())?;
-        if let Some(recording) = workload.replay
-            && topic.starts.len() < recording.partitions().len()
-        {
-            bail!(
-                "{} has records of {} partitions, {} has {}; leave out `topic`, or give one with as many",
-                recording.path().display(),
-                recording.partitions().len(),
-                topic.topic,
-                topic.starts.len()
-            );
-        }
+        workload.partitions = topic.partitions_for(&workload)?;
         if workload.key.cardinality().is_some_and(|keys| keys < u64::from(workload.partitions)) {
             bail!(
                 "{} are too few keys for the {} partitions of {}",

@@ -113,6 +113,7 @@ fn batches(plan: &RunPlan, measured: &Measured) -> Batches {
     Batches {
         count: batches.batches,
         records_mean,
+        invocation_mean_us: ratio(batches.invoked.as_secs_f64() * 1e6, batches.batches as f64),
         fill_by_records_share: records_mean / f64::from(mapping.batch_size),
         payload_bytes_mean,
         payload_bytes_min: least as u64,

@@ -21,11 +21,12 @@ pub struct Exhaustive {
     pub runs: Vec<Measured>,
     /// Of those and the others, how many kept the limits.
     pub kept: u32,
-    /// The best that kept the limits; `None` if none did.
+    /// The best that kept the limits; `None` if none did, or runs do not say what is optimised.
     pub best: Option<Settings>,
     /// What is optimised, as that one's run measured it.
     pub best_value: Option<f64>,
-    /// By how much the recommended setting's run is behind, as a share of that; zero if it is the best.
+    /// By how much the recommended setting's run is behind, as a share of that; zero if it is the best,
+    /// `None` if it did not keep the limits.
     pub behind_share: Option<f64>,
 }
 
@@ -44,18 +45,16 @@ impl Exhaustive {
         others: &[Measured],
     ) -> Self {
         let all = || runs.iter().chain(others);
-        let keeping: Vec<(&Measured, f64)> = all()
-            .filter(|run| run.is_clean && run.keeps(goal.age))
-            .filter_map(|run| Some((run, value(run, goal)?)))
-            .collect();
-        let best = keeping.iter().min_by(|(_, one), (_, other)| one.total_cmp(other));
-        let own = all().find(|run| run.settings == *recommended).and_then(|run| value(run, goal));
+        let keeping = || all().filter(|run| run.is_clean && run.keeps(goal.age));
+        let valued = || keeping().filter_map(|run| Some((run.settings, value(run, goal)?)));
+        let best = valued().min_by(|(_, one), (_, other)| one.total_cmp(other));
+        let own = valued().find(|(settings, _)| settings == recommended);
         Self {
             left_out,
-            kept: u32::try_from(keeping.len()).unwrap_or(u32::MAX),
-            best: best.map(|(run, _)| run.settings),
-            best_value: best.map(|(_, value)| *value),
-            behind_share: best.zip(own).map(|((_, best), own)| (own / best - 1.0).max(0.0)),
+            kept: u32::try_from(keeping().count()).unwrap_or(u32::MAX),
+            best: best.map(|(settings, _)| settings),
+            best_value: best.map(|(_, value)| value),
+            behind_share: best.zip(own).map(|((_, best), (_, own))| own / best - 1.0),
             runs,
         }
     }
@@ -75,17 +74,17 @@ fn value(run: &Measured, goal: &Goal) -> Option<f64> {
 }
 
 impl Tuning<'_> {
-    /// Runs so many further settings as the plan says; `None` if it says none.
+    /// Runs so many further settings as the plan says; `None` if it says none. What cannot be run ends
+    /// it, and is added to `remarks`.
     pub(super) fn exhaustive(
         &self,
         store: &mut Store,
         traffic: &Traffic,
         trial: &Trial<'_>,
         (recommended, others): (&Settings, &[Measured]),
-        tell: &mut dyn FnMut(TuneTick),
+        (remarks, tell): (&mut Vec<String>, &mut dyn FnMut(TuneTick)),
     ) -> anyhow::Result<Option<Exhaustive>> {
-        let wanted = self.plan.exhaustive as usize;
-        if wanted == 0 {
+        if self.plan.exhaustive == 0 || self.interrupted.load(Ordering::Relaxed) {
             return Ok(None);
         }
         let (chosen, left_out) = self.spread(store, traffic, recommended, others)?;
@@ -95,17 +94,26 @@ impl Tuning<'_> {
                 runs.push(known.clone());
                 continue;
             }
+            if self.interrupted.load(Ordering::Relaxed) {
+                break;
+            }
             let measured = trial.run(settings, self.interrupted, &mut |tick| {
                 tell(TuneTick {
                     phase: format!("run {} of {} for comparison: {settings}", number + 1, chosen.len()),
                     done_share: (number as f64 + tick.done_share) / chosen.len() as f64,
                 });
-            })?;
-            if self.interrupted.load(Ordering::Relaxed) {
-                break;
+            });
+            match measured {
+                _ if self.interrupted.load(Ordering::Relaxed) => break,
+                Ok(measured) => {
+                    store.ran(measured.clone())?;
+                    runs.push(measured);
+                }
+                Err(error) => {
+                    remarks.push(format!("{settings} could not be run for comparison: {error:#}"));
+                    break;
+                }
             }
-            store.ran(measured.clone())?;
-            runs.push(measured);
         }
         Ok(Some(Exhaustive::judge(&self.plan.goal, recommended, left_out, runs, others)))
     }
@@ -129,10 +137,17 @@ impl Tuning<'_> {
         let points = self.plan.exhaustive.saturating_mul(POINTS_EACH).min(65_536);
         #[expect(clippy::cast_possible_truncation, reason = "any seed scrambles")]
         let spread = space.sample(points, (self.plan.effort.seed as u32).wrapping_add(1));
+        // In handfuls, each by pollers, so that the lanes of each number are made once for a handful.
+        let mut candidates: Vec<Settings> = around.collect();
+        let near = candidates.len();
+        candidates.extend(spread);
+        candidates[near..]
+            .chunks_mut((2 * wanted).max(1))
+            .for_each(|some| some.sort_by_key(|one| one.pollers));
         let mut lanes = Lanes::new(traffic, &self.bench);
         let with = Fidelity { seed: self.plan.effort.seed, ..Fidelity::WHOLE };
         let (mut chosen, mut left_out) = (Vec::new(), 0);
-        for settings in around.chain(spread) {
+        for settings in candidates {
             if chosen.len() == wanted || self.interrupted.load(Ordering::Relaxed) {
                 break;
             }
@@ -189,5 +204,17 @@ mod tests {
         assert_eq!((judged.best, judged.behind_share), (Some(others[0].settings), Some(0.0)));
         let late = Exhaustive::judge(&goal(), &others[0].settings, 0, vec![], &[run(1, 2_000, 1.0)]);
         assert_eq!((late.best, late.behind_share, late.kept), (None, None, 0));
+        // One that missed the limit is not the best because it was cheaper.
+        let missed = [run(1, 2_000, 1.0)];
+        let judged = Exhaustive::judge(&goal(), &missed[0].settings, 0, vec![run(2, 900, 2.0)], &missed);
+        assert_eq!((judged.best, judged.behind_share), (Some(settings(100, 100, 2)), None));
+    }
+
+    #[test]
+    fn runs_that_do_not_say_their_cost_still_keep_limits() {
+        let mut failed = run(1, 900, 0.0);
+        failed.real.per_million_records = None;
+        let judged = Exhaustive::judge(&goal(), &failed.settings, 0, vec![], std::slice::from_ref(&failed));
+        assert_eq!((judged.kept, judged.best), (1, None));
     }
 }

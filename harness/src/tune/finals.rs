@@ -39,7 +39,7 @@ struct Draws<'t> {
     others: Vec<Option<Traffic>>,
 }
 
-/// Records of kept draws together: 40 bytes each.
+/// Records of kept draws together: 32 bytes each.
 const KEPT_RECORDS_MAX: usize = 20_000_000;
 
 impl Tuning<'_> {
@@ -68,7 +68,7 @@ impl Tuning<'_> {
             let settings = self.best_for(&goal, store, traffic, whole, visited)?;
             let finalist = self.finalist(&settings, store, &mut draws)?;
             let worst = Estimate::worst(&finalist, &self.plan.goal);
-            push(&mut finalists, finalist);
+            self.push(&mut finalists, finalist);
             if self.interrupted.load(Ordering::Relaxed) || self.plan.goal.age.is_none() {
                 break;
             }
@@ -93,7 +93,8 @@ impl Tuning<'_> {
         let goal = self.plan.goal.tightened(keeps.or(misses).unwrap_or(1.0));
         self.polish(&mut finalists, store, &mut draws)?;
         let fallback = self.plan.goal.tightened(keeps.unwrap_or(1.0) * FALLBACK_SHARE);
-        let mut further = vec![self.best_for(&fallback, store, traffic, whole, visited)?];
+        let fallback = self.best_for(&fallback, store, traffic, whole, visited)?;
+        let mut further = vec![fallback];
         let front = front(whole);
         let places =
             [0, front.len() / 4, front.len() / 2, front.len() * 3 / 4, front.len().saturating_sub(1)];
@@ -101,10 +102,14 @@ impl Tuning<'_> {
         for settings in further {
             if !self.interrupted.load(Ordering::Relaxed) {
                 let finalist = self.finalist(&settings, store, &mut draws)?;
-                push(&mut finalists, finalist);
+                self.push(&mut finalists, finalist);
             }
         }
         finalists.sort_by(|one, other| self.order(one, other));
+        // Run after the first: should that one be too old in its run, its nearest neighbours would be too.
+        if let Some(at) = finalists.iter().position(|one| one.settings == fallback).filter(|at| *at > 1) {
+            finalists[1..=at].rotate_right(1);
+        }
         finalists.truncate(FINALISTS);
         Ok((finalists, goal))
     }
@@ -119,28 +124,29 @@ impl Tuning<'_> {
     ) -> anyhow::Result<()> {
         let each = draws.first.arrivals.len() * (draws.others.len() + 1);
         let mut left = POLISHED_RECORDS_MAX / each.max(1);
-        for factor in POLISH_FACTORS {
+        let Some(first) = finalists.iter().min_by(|one, other| self.order(one, other)).cloned() else {
+            return Ok(());
+        };
+        let mut here = first;
+        'factors: for factor in POLISH_FACTORS {
             loop {
-                let Some(here) = finalists.iter().min_by(|one, other| self.order(one, other)).cloned() else {
-                    return Ok(());
-                };
-                let mut better: Option<Finalist> = None;
-                for (_, settings) in self.plan.space.beside(&here.settings, factor) {
+                let from = here.settings;
+                for (_, settings) in self.plan.space.beside(&from, factor) {
                     if left == 0 || self.interrupted.load(Ordering::Relaxed) {
-                        return Ok(());
+                        break 'factors;
                     }
                     left -= 1;
                     let finalist = self.finalist(&settings, store, draws)?;
-                    if self.order(&finalist, better.as_ref().unwrap_or(&here)).is_lt() {
-                        better = Some(finalist);
+                    if self.order(&finalist, &here).is_lt() {
+                        here = finalist;
                     }
                 }
-                match better {
-                    Some(better) => push(finalists, better),
-                    None => break,
+                if here.settings == from {
+                    break;
                 }
             }
         }
+        self.push(finalists, here);
         Ok(())
     }
 
@@ -168,24 +174,29 @@ impl Tuning<'_> {
     ) -> anyhow::Result<Finalist> {
         let mut finalist = Finalist { settings: *settings, by_seed: Vec::new() };
         for draw in 0..=draws.others.len() {
-            let seed = draw as u64;
+            let seed = self.plan.effort.seed.wrapping_add(draw as u64);
             let with = Fidelity { seed, traffic_share: 1.0, exact: true };
-            let made;
-            let traffic = match draw.checked_sub(1).map(|other| &mut draws.others[other]) {
-                None => draws.first,
-                Some(Some(kept)) => kept,
-                Some(empty) => {
-                    made = self.traffic(self.plan.effort.seed + seed, Habit::AsIs)?;
-                    if draws.first.arrivals.len() * (self.plan.seeds as usize) <= KEPT_RECORDS_MAX {
-                        empty.insert(made)
-                    } else {
-                        &made
-                    }
+            let evaluation = match store.known(settings, with) {
+                Some(known) => known.clone(),
+                None => {
+                    let made;
+                    let traffic = match draw.checked_sub(1).map(|other| &mut draws.others[other]) {
+                        None => draws.first,
+                        Some(Some(kept)) => kept,
+                        Some(empty) => {
+                            made = self.traffic(seed, Habit::AsIs)?;
+                            if draws.first.arrivals.len() * (self.plan.seeds as usize) <= KEPT_RECORDS_MAX {
+                                empty.insert(made)
+                            } else {
+                                &made
+                            }
+                        }
+                    };
+                    store
+                        .evaluation(settings, with, || self.bench.evaluate_exactly(traffic, settings, seed))?
                 }
             };
-            finalist.by_seed.push(
-                store.evaluation(settings, with, || self.bench.evaluate_exactly(traffic, settings, seed))?,
-            );
+            finalist.by_seed.push(evaluation);
             if self.interrupted.load(Ordering::Relaxed) {
                 break;
             }
@@ -196,7 +207,7 @@ impl Tuning<'_> {
     /// The best first: those that keep all limits with every draw, by the draw in the middle.
     fn order(&self, one: &Finalist, other: &Finalist) -> std::cmp::Ordering {
         let goal = &self.plan.goal;
-        let meets = |finalist: &Finalist| Estimate::worst(finalist, goal) <= 0.0;
+        let meets = |finalist: &Finalist| self.meets(finalist);
         meets(other).cmp(&meets(one)).then_with(|| compare(&one.middle(goal), &other.middle(goal), goal))
     }
 
@@ -205,18 +216,28 @@ impl Tuning<'_> {
     pub(super) fn after_runs(&self, finalists: &[Finalist], runs: &[Measured]) -> usize {
         let limit = self.plan.goal.age;
         let kept = |finalist: &Finalist| {
-            runs.iter().find(|run| run.settings == finalist.settings).map(|run| run.keeps(limit))
+            let run = runs.iter().find(|run| run.settings == finalist.settings);
+            run.map(|run| run.is_clean && run.keeps(limit))
         };
         if kept(&finalists[0]) != Some(false) {
             return 0;
         }
-        let meets = |finalist: &Finalist| Estimate::worst(finalist, &self.plan.goal) <= 0.0;
-        finalists.iter().position(|one| kept(one) == Some(true) && meets(one)).unwrap_or(0)
+        let keeping =
+            finalists.iter().enumerate().filter(|(_, one)| kept(one) == Some(true) && self.meets(one));
+        keeping.min_by(|(_, one), (_, other)| self.order(one, other)).map_or(0, |(at, _)| at)
     }
-}
 
-fn push(finalists: &mut Vec<Finalist>, finalist: Finalist) {
-    if finalists.iter().all(|one| one.settings != finalist.settings) {
-        finalists.push(finalist);
+    /// Whether `finalist` keeps all limits with every draw.
+    pub(super) fn meets(&self, finalist: &Finalist) -> bool {
+        finalist.by_seed.len() as u64 >= self.plan.seeds && Estimate::worst(finalist, &self.plan.goal) <= 0.0
+    }
+
+    /// Adds `finalist`, unless it is there, or lacks draws that others have: an interrupt came.
+    fn push(&self, finalists: &mut Vec<Finalist>, finalist: Finalist) {
+        let is_whole = finalist.by_seed.len() as u64 >= self.plan.seeds;
+        if finalists.is_empty() || (is_whole && finalists.iter().all(|one| one.settings != finalist.settings))
+        {
+            finalists.push(finalist);
+        }
     }
 }

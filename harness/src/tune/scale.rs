@@ -27,6 +27,8 @@ pub struct Mode {
     pub rules: ScalingRules,
     /// Invocations that one poller by these rules may have under way.
     pub invocations_per_poller: usize,
+    /// Invocations that the function allows at the same time.
+    pub invocations_max: usize,
     /// What is known of it, and what is assumed.
     pub assumed: &'static str,
 }
@@ -39,6 +41,7 @@ impl Mode {
             name: "AWS on-demand",
             rules: ScalingRules::aws_on_demand(partitions),
             invocations_per_poller: INVOCATIONS_PER_EVENT_POLLER,
+            invocations_max: usize::MAX,
             assumed: "documented: a look each minute, done within three minutes, no more pollers than partitions; \
                       assumed: one poller at first, at most twice as many in a step, as many as are rid of the lag in \
                       three minutes, fewer after five minutes of less",
@@ -52,6 +55,7 @@ impl Mode {
             name: "AWS provisioned",
             rules: ScalingRules::aws_provisioned(pollers_min, pollers_max),
             invocations_per_poller: INVOCATIONS_PER_EVENT_POLLER,
+            invocations_max: usize::MAX,
             assumed: "documented: three times as fast as on-demand, and a capacity 16 times higher; assumed: looks and \
                       delays of a third, up to 16 times as many pollers in one step",
         }
@@ -64,6 +68,7 @@ impl Mode {
             name: "Pelton",
             rules: ScalingRules::between(1, pollers_max),
             invocations_per_poller: 1,
+            invocations_max: usize::MAX,
             assumed: "a look every ten seconds, done at once; fewer pollers after a minute of less",
         }
     }
@@ -136,6 +141,8 @@ struct Fleet<'f> {
     members: Vec<Member<'f>>,
     /// By partition.
     routes: Vec<(Partition, usize)>,
+    /// By partition, when its poller may read it: not while one before has records of it under way.
+    readable_at: Vec<Nanos>,
     tally: Tally,
     /// Records whose answer comes in that second.
     done_in: Vec<u64>,
@@ -164,6 +171,8 @@ struct Member<'f> {
     /// There, and not read from `read` on.
     queue: Vec<Arrival>,
     read: usize,
+    /// What is not read may not ascend in time.
+    is_mixed: bool,
 }
 
 impl<'f> Fleet<'f> {
@@ -183,6 +192,7 @@ impl<'f> Fleet<'f> {
             members: Vec::new(),
             // Nobody's yet.
             routes: (0..partitions).map(|partition| (Partition(partition), usize::MAX)).collect(),
+            readable_at: vec![Nanos::ZERO; partitions as usize],
             tally: Tally::new(),
             done_in: Vec::new(),
             arrived: 0,
@@ -198,11 +208,11 @@ impl<'f> Fleet<'f> {
     /// Goes on over a second, at whose end is `until`, in which `arrivals` come.
     fn run(&mut self, arrivals: &[Arrival], until: Nanos) {
         for arrival in arrivals {
-            let (_, member) = self.routes[arrival.partition as usize];
-            self.members[member].queue.push(*arrival);
+            self.give(*arrival);
         }
         self.arrived += arrivals.len() as u64;
         for member in &mut self.members {
+            member.settle();
             let (tally, done_in) = (&mut self.tally, &mut self.done_in);
             let (attempts, throttled, room) = (&mut self.attempts, &mut self.throttled, &mut self.room);
             let batch_size = self.limits.batch_size;
@@ -240,6 +250,16 @@ impl<'f> Fleet<'f> {
         self.seconds += 1;
     }
 
+    /// To whoever reads its partition, once that may be read.
+    fn give(&mut self, mut arrival: Arrival) {
+        let place = arrival.partition as usize;
+        arrival.at = arrival.at.max(self.readable_at[place]);
+        let (_, member) = self.routes[place];
+        let Member { queue, is_mixed, .. } = &mut self.members[member];
+        *is_mixed |= queue.last().is_some_and(|last| last.at > arrival.at);
+        queue.push(arrival);
+    }
+
     fn lag(&self) -> u64 {
         self.arrived - self.done
     }
@@ -259,8 +279,9 @@ impl<'f> Fleet<'f> {
             throttled: self.throttled,
         };
         let last = std::mem::replace(&mut self.last, totals);
+        let open: u64 = self.members.iter().map(|member| u64::from(member.poller.open_records())).sum();
         Load {
-            lag_records: self.lag(),
+            lag_records: self.lag().saturating_sub(open),
             done_records: totals.done - last.done,
             room_records: totals.room - last.room,
             busy: totals.busy.saturating_sub(last.busy),
@@ -271,13 +292,15 @@ impl<'f> Fleet<'f> {
 
     /// From `now` on there are so many pollers.
     fn scale(&mut self, pollers: u32, now: Nanos) {
-        let wanted = (pollers as usize * self.mode.invocations_per_poller).clamp(1, self.routes.len());
+        let most = self.routes.len().min(self.mode.invocations_max.max(1));
+        let wanted = (pollers as usize * self.mode.invocations_per_poller).clamp(1, most);
         while self.members.len() < wanted {
             self.members.push(Member {
                 poller: Poller::new(self.limits, self.envelope_bytes),
                 function: self.function.of_poller(self.members.len()),
                 queue: Vec::new(),
                 read: 0,
+                is_mixed: false,
             });
         }
         let moved = surplus(&self.routes, wanted);
@@ -291,8 +314,18 @@ impl<'f> Fleet<'f> {
         let leaving = |arrival: &Arrival| is_moved[arrival.partition as usize];
         let mut arrivals = Vec::new();
         for (number, member) in self.members.iter_mut().enumerate() {
-            if self.routes.iter().any(|(partition, of)| *of == number && is_moved[partition.0 as usize]) {
-                arrivals.append(&mut member.lose(leaving, now));
+            let mut loses = false;
+            for (partition, _) in self.routes.iter().filter(|(_, of)| *of == number) {
+                let place = partition.0 as usize;
+                if is_moved[place] {
+                    loses = true;
+                    // What is under way must be answered first.
+                    let from = member.poller.busy_until().unwrap_or(now).max(now);
+                    self.readable_at[place] = self.readable_at[place].max(from);
+                }
+            }
+            if loses {
+                arrivals.append(&mut member.lose(leaving));
             }
         }
         let mut load = vec![0_usize; wanted];
@@ -307,11 +340,7 @@ impl<'f> Fleet<'f> {
             self.routes[partition.0 as usize].1 = lightest;
         }
         for arrival in arrivals {
-            let (_, member) = self.routes[arrival.partition as usize];
-            self.members[member].queue.push(arrival);
-        }
-        for member in &mut self.members {
-            member.queue[member.read..].sort_by_key(|arrival| arrival.at);
+            self.give(arrival);
         }
     }
 
@@ -326,19 +355,21 @@ impl<'f> Fleet<'f> {
 }
 
 impl Member<'_> {
-    /// Takes away what it has not sent of some partitions at `now`. Whoever gets it reads it when what
-    /// this poller has under way is answered.
-    fn lose(&mut self, leaving: impl Fn(&Arrival) -> bool, now: Nanos) -> Vec<Arrival> {
+    /// Takes away what it has not sent of some partitions.
+    fn lose(&mut self, leaving: impl Fn(&Arrival) -> bool) -> Vec<Arrival> {
         let mut unread = self.poller.give_back();
         unread.extend_from_slice(&self.queue[self.read..]);
         self.read = 0;
-        let (mut gone, kept): (Vec<Arrival>, Vec<Arrival>) = unread.into_iter().partition(leaving);
+        let (gone, kept) = unread.into_iter().partition(leaving);
         self.queue = kept;
-        let from = self.poller.busy_until().unwrap_or(now).max(now);
-        for arrival in &mut gone {
-            arrival.at = arrival.at.max(from);
-        }
         gone
+    }
+
+    /// Puts in order what came with other partitions, each of which is in order.
+    fn settle(&mut self) {
+        if std::mem::take(&mut self.is_mixed) {
+            self.queue[self.read..].sort_by_key(|arrival| arrival.at);
+        }
     }
 }
 

@@ -12,11 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::evaluate::{Evaluation, Fidelity};
 use super::probe::Probe;
 use super::space::Settings;
+use super::tuned::Habitual;
 use super::verify::{Calibration, Measured};
+use crate::traffic::Habit;
 use crate::workload::function::StubLaw;
 
-/// The version of the file.
-pub const VERSION: u32 = 1;
+/// The version of the file, and of the simulator that measured what is in it.
+pub const VERSION: u32 = 2;
 
 /// One line of the file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,6 +42,8 @@ enum Line {
     },
     /// What the engine itself adds.
     Calibration(Calibration),
+    /// The best settings for records with less in them.
+    Habit(Box<Habitual>),
     /// A setting in a real run.
     Run(Box<Measured>),
 }
@@ -55,6 +59,7 @@ pub struct Store {
     law: Option<(StubLaw, Vec<Probe>)>,
     calibration: Option<Calibration>,
     runs: Vec<Measured>,
+    habits: Vec<Habitual>,
     /// How many of the evaluations were there at the beginning.
     found: usize,
 }
@@ -125,6 +130,7 @@ impl Store {
                 }
                 Line::Function { law, probes } => self.law = Some((law, probes)),
                 Line::Calibration(calibration) => self.calibration = Some(calibration),
+                Line::Habit(habitual) => self.habits.push(*habitual),
                 Line::Run(run) => self.runs.push(*run),
             }
             whole += bytes as u64;
@@ -137,6 +143,28 @@ impl Store {
             .map_err(anyhow::Error::from)
             .and_then(|()| Ok(file.write_all(b"\n")?))
             .with_context(|| format!("`results`: {}", path.display()))
+    }
+
+    /// The evaluation of `settings` so measured, if it is known.
+    #[must_use]
+    pub fn known(&self, settings: &Settings, with: Fidelity) -> Option<&Evaluation> {
+        self.known.get(&key(settings, with))
+    }
+
+    /// The best settings near `from` for records with less in them, if they are known.
+    #[must_use]
+    pub fn habit(&self, habit: Habit, from: &Settings) -> Option<&Habitual> {
+        self.habits.iter().find(|one| one.habit == habit && one.from == *from)
+    }
+
+    /// Keeps the best settings for records with less in them.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn found_for(&mut self, habitual: Habitual) -> anyhow::Result<()> {
+        self.write(&Line::Habit(Box::new(habitual.clone())))?;
+        self.habits.push(habitual);
+        self.flush()
     }
 
     /// The evaluation of `settings` so measured: the known one, or what `measure` says.

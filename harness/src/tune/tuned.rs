@@ -72,7 +72,8 @@ pub struct Tuned {
     pub front: Vec<Evaluation>,
     /// What moving one parameter does.
     pub sensitivity: Vec<Sensitivity>,
-    /// What settings would do, and at what cost, if there were less in each record.
+    /// What settings would do, and at what cost, if there were less in each record; beside the same for
+    /// records as they are. Empty if there is nothing to leave out.
     #[serde(default)]
     pub habits: Vec<Habitual>,
     /// What limits the recommended setting, the weightiest first.
@@ -184,6 +185,8 @@ pub struct Sensitivity {
 pub struct Habitual {
     /// With what.
     pub habit: Habit,
+    /// The recommended settings, from which these were found.
+    pub from: Settings,
     /// The settings, and what they come to.
     pub evaluation: Evaluation,
 }
@@ -206,8 +209,10 @@ pub struct Scaling {
     pub pollers_mean: f64,
     /// From the intended send until the function had answered.
     pub age: LatencySummary,
-    /// The cost of a million records, without pollers.
+    /// The cost of a million records; with AWS's provisioned mode, that of its pollers included.
     pub per_million_records: f64,
+    /// Whether nothing waited in the end. If not, ages are those of what was delivered.
+    pub caught_up: bool,
     /// Second by second.
     pub seconds: Vec<Second>,
 }
@@ -319,7 +324,9 @@ impl Evidence<'_> {
         let (ages, lag) = self.follow(&best.settings);
         let recommended = Recommended {
             like_others: like_others.clone(),
-            meets_goal: Estimate::worst(best, goal) <= 0.0 && kept,
+            meets_goal: best.by_seed.len() as u64 >= self.plan.seeds
+                && Estimate::worst(best, goal) <= 0.0
+                && kept,
             ages,
             lag,
             advice: advice::advice(&best.settings, self.plan),
@@ -400,29 +407,38 @@ impl Evidence<'_> {
     fn scaling(&self, settings: &Settings) -> Vec<Scaling> {
         let whole = |pollers: usize| u32::try_from(pollers).unwrap_or(u32::MAX);
         let (partitions, pollers) = (self.traffic.partitions, settings.pollers.max(1));
-        let least = whole(event_pollers(pollers));
-        [Mode::on_demand(partitions), Mode::provisioned(least, partitions), Mode::pelton(whole(pollers))]
+        let provisioned = Mode::provisioned(whole(event_pollers(pollers)), partitions);
+        let limits = [self.plan.goal.concurrency_max, self.bench.function.law().concurrency_max];
+        let invocations_max = limits.into_iter().flatten().min().map_or(usize::MAX, |most| most as usize);
+        [(Mode::on_demand(partitions), false), (provisioned, true), (Mode::pelton(whole(pollers)), false)]
             .into_iter()
-            .map(|mode| {
-                let limits = self.bench.limits(settings);
-                let function = &self.bench.function;
-                let followed = follow(self.traffic, &mode, &limits, self.bench.envelope_bytes, function);
-                let tally = &followed.tally;
-                let billing = Billing { provisioned: false, ..self.bench.billing };
-                let cost = self.bench.prices.of(&tally.usage(), 0, tally.ended_at - Nanos::ZERO, &billing);
-                Scaling {
-                    name: mode.name.to_owned(),
-                    assumed: mode.assumed.to_owned(),
-                    pollers_min: mode.rules.pollers_min,
-                    pollers_max: mode.rules.pollers_max,
-                    invocations_per_poller: mode.invocations_per_poller,
-                    pollers_mean: followed.pollers_mean,
-                    age: tally.ages(),
-                    per_million_records: cost.per_million_records,
-                    seconds: followed.seconds,
-                }
-            })
+            .map(|(mode, are_paid)| self.scaled(settings, &Mode { invocations_max, ..mode }, are_paid))
             .collect()
+    }
+
+    fn scaled(&self, settings: &Settings, mode: &Mode, are_paid: bool) -> Scaling {
+        let bench = self.bench;
+        let limits = bench.limits(settings);
+        let followed = follow(self.traffic, mode, &limits, bench.envelope_bytes, &bench.function);
+        let tally = &followed.tally;
+        let billing = Billing { provisioned: false, ..bench.billing };
+        let cost = bench.prices.of(&tally.usage(), 0, tally.ended_at - Nanos::ZERO, &billing);
+        let unit = &bench.prices.event_poller_unit;
+        let units = followed.seconds.iter().map(|one| f64::from(one.pollers.div_ceil(unit.pollers)));
+        let hours = if are_paid { units.sum::<f64>() / 3_600.0 } else { 0.0 };
+        let pollers_cost = ratio(hours * unit.per_hour, tally.records as f64) * 1e6;
+        Scaling {
+            name: mode.name.to_owned(),
+            assumed: mode.assumed.to_owned(),
+            pollers_min: mode.rules.pollers_min,
+            pollers_max: mode.rules.pollers_max,
+            invocations_per_poller: mode.invocations_per_poller,
+            pollers_mean: followed.pollers_mean,
+            age: tally.ages(),
+            per_million_records: cost.per_million_records + pollers_cost,
+            caught_up: followed.seconds.last().is_none_or(|last| last.lag_records == 0),
+            seconds: followed.seconds,
+        }
     }
 
     /// What limits the setting.

@@ -302,12 +302,12 @@ impl Trial<'_> {
 fn usage(result: &RunResult, overhead: Duration) -> Option<Usage> {
     /// What rounding up to a millisecond adds on average.
     const ROUNDING_MS: f64 = 0.5;
-    let (batches, latency) = (result.batches.count as f64, &result.latency.invocation);
+    let batches = result.batches.count as f64;
     let all: u64 = result.invocations.values().sum();
     if result.invocations.get("success") != Some(&all) {
         return None;
     }
-    let took_ms = (latency.mean_us / 1e3 - overhead.as_secs_f64() * 1e3).max(0.0);
+    let took_ms = (result.batches.invocation_mean_us / 1e3 - overhead.as_secs_f64() * 1e3).max(0.0);
     Some(Usage {
         // Those of the same batches: what a batch at the edge brings is in both or in none.
         records: (batches * result.batches.records_mean).round() as u64,
