@@ -29,6 +29,16 @@ pub struct Load {
     pub throttled: u64,
 }
 
+impl Load {
+    /// Whether so many attempts were throttled that more pollers would only be throttled more.
+    #[must_use]
+    pub fn is_throttled(&self) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "attempts of one look are far below 2^52")]
+        let (attempts, throttled) = (self.attempts as f64, self.throttled as f64);
+        throttled > attempts * THROTTLED_SHARE_MAX
+    }
+}
+
 /// Decides how many pollers there are. Pure: it is handed the time and the load.
 ///
 /// Call [`turn`](Self::turn) at [`deadline`](Self::deadline), or more often.
@@ -79,6 +89,15 @@ impl Scaler {
         self.decided.map_or(self.look_at, |(at, _)| at.min(self.look_at))
     }
 
+    /// Which partitions there are has changed since the last look: in those of now, so many records
+    /// waited then. Without this, lag that came with a partition would be taken for records that
+    /// arrived meanwhile. Call before the [`turn`](Self::turn) that looks.
+    pub fn on_partitions(&mut self, lag_records_then: u64) {
+        if let Some(last) = &mut self.last {
+            last.lag_records = lag_records_then;
+        }
+    }
+
     /// Goes on to `now`. `load` is asked if it is time for a look. `Some` if there are to be so many
     /// pollers from now on, other than before.
     pub fn turn(&mut self, now: Nanos, load: impl FnOnce() -> Load) -> Option<u32> {
@@ -101,7 +120,7 @@ impl Scaler {
         }
         let wanted =
             self.wanted(now, &load, last).clamp(self.least(), self.rules.pollers_max.max(self.least()));
-        if wanted > self.pollers || is_throttled(&load) {
+        if wanted > self.pollers || load.is_throttled() {
             self.fewer = Fewer::default();
             self.decide(now, wanted);
         } else if wanted == self.pollers {
@@ -129,7 +148,7 @@ impl Scaler {
     /// How many pollers this load asks for.
     fn wanted(&self, now: Nanos, load: &Load, last: Option<Look>) -> u32 {
         let pollers = f64::from(self.pollers);
-        if is_throttled(load) {
+        if load.is_throttled() {
             return whole((pollers * THROTTLED_KEEP).floor());
         }
         let Some(last) = last else { return self.pollers };
@@ -149,12 +168,6 @@ impl Scaler {
         let brought_per_s = done / busy_s;
         whole(((arrived_per_s + to_catch_up_per_s) / brought_per_s / BUSY_SHARE).ceil().min(most))
     }
-}
-
-fn is_throttled(load: &Load) -> bool {
-    #[expect(clippy::cast_precision_loss, reason = "attempts of one look are far below 2^52")]
-    let (attempts, throttled) = (load.attempts as f64, load.throttled as f64);
-    throttled > attempts * THROTTLED_SHARE_MAX
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
@@ -198,6 +211,18 @@ mod tests {
         // Far more than four times as many would be asked for.
         let mut scaler = Scaler::new(ScalingRules::between(1, 20), Nanos::ZERO);
         assert_eq!(follow(&mut scaler, &[load(1_000_000, 1_000, 10); 4]), [4, 16, 20, 20]);
+    }
+
+    #[test]
+    fn lag_that_came_with_a_partition_is_no_arrival() {
+        // 100 a second with one poller that is busy half of the time, and 300 that were there before:
+        // 50 a second arrive, and 10 in addition are caught up with.
+        let seen = Load { busy: SECOND * 5, ..load(300, 500, 0) };
+        let mut scaler = Scaler::new(ScalingRules::between(1, 20), Nanos::ZERO);
+        assert_eq!(follow(&mut scaler, &[seen]), [2]);
+        let mut scaler = Scaler::new(ScalingRules::between(1, 20), Nanos::ZERO);
+        scaler.on_partitions(300);
+        assert_eq!(follow(&mut scaler, &[seen]), [1]);
     }
 
     #[test]
