@@ -93,6 +93,7 @@ fn a_consumer_thread_in_steady_state_allocates_nothing() {
         limits: BatchLimits { batch_size: 100, window: Duration::ZERO, payload_bytes_max: 6_291_455 },
         threads: 1,
         pollers: 2,
+        scaling: None,
         arena_budget_bytes: 64 << 20,
         retry: RetryPolicy::default(),
         failures: FailureRules::default(),

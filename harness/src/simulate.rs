@@ -220,6 +220,7 @@ impl Simulation {
             observer: Some(Arc::new(SimObserver::new(&self.universe, member))),
             draining: Arc::clone(&draining),
             pollers: 4 * member..4 * member + pollers,
+            scaling: None,
         };
         let source = SimSource::new(&self.universe, member, pollers);
         let world = Box::new(SimWorld::new(&self.universe, member));

@@ -214,6 +214,7 @@ fn engine_settings(mapping: &Mapping) -> EngineSettings {
         },
         threads: engine.threads as usize,
         pollers: engine.pollers as usize,
+        scaling: None,
         arena_budget_bytes: bytes(mapping.division().arena_budget_bytes_per_thread),
         retry: RetryPolicy { backoff_base: engine.retry_backoff, backoff_max: engine.retry_backoff_max },
         failures: FailureRules {

@@ -166,6 +166,7 @@ impl Scenario {
             limits: self.limits.clone(),
             threads: 1,
             pollers: 1,
+            scaling: None,
             arena_budget_bytes: self.budget_bytes,
             retry: self.retry,
             failures: self.rules,
