@@ -45,6 +45,8 @@ impl Effort {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -68,5 +70,29 @@ mod tests {
         let first = effort.take(Nanos(20));
         effort.end(Nanos(18));
         assert_eq!((first.busy, effort.take(Nanos(30)).busy), (Duration::from_nanos(10), Duration::ZERO));
+    }
+
+    proptest! {
+        #[test]
+        fn looks_share_out_all_of_the_time_in_flight(
+            steps in prop::collection::vec((0_u64..100, 0_u64..100, 0_usize..3), 1..30),
+        ) {
+            let (mut effort, mut now) = (Effort::default(), 0);
+            let (mut flown, mut looked) = (0, Duration::ZERO);
+            for (pause, flight, looks) in steps {
+                now += pause;
+                effort.begin(Nanos(now));
+                for _ in 0..looks {
+                    now += flight;
+                    flown += flight;
+                    looked += effort.take(Nanos(now)).busy;
+                }
+                now += flight;
+                flown += flight;
+                effort.end(Nanos(now));
+            }
+            looked += effort.take(Nanos(now)).busy;
+            prop_assert_eq!(looked, Duration::from_nanos(flown));
+        }
     }
 }

@@ -11,6 +11,9 @@
 //!      └──────commit───────────┘ ◀───────wake───────┘
 //! ```
 //!
+//! How many of its pollers are in use, a thread may change by its lag (`scaling`): partitions then
+//! move between them (`moves`), which is nobody's affair but the thread's.
+//!
 //! This is the only module that knows all the others.
 
 mod assignment;

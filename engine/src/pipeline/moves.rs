@@ -23,6 +23,7 @@ pub(super) struct Moves {
 impl Moves {
     /// These are no longer read by their pollers.
     pub(super) fn begin(&mut self, partitions: &[Partition]) {
+        debug_assert!(!partitions.iter().any(|one| self.waiting.contains(one)), "one move at a time");
         self.waiting.extend_from_slice(partitions);
     }
 
@@ -58,6 +59,10 @@ impl Moves {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     const P: [Partition; 3] = [Partition(0), Partition(1), Partition(2)];
@@ -99,5 +104,78 @@ mod tests {
         moves.put_off(&P[..1], Nanos(10));
         moves.cancel(&P);
         assert_eq!((moves.deadline(), moves.ready(Nanos(5), |_| true)), (None, vec![]));
+    }
+
+    /// What can happen to moves, in any order.
+    #[derive(Clone, Debug)]
+    enum Happens {
+        Begin(Vec<i32>),
+        Cancel(Vec<i32>),
+        /// Time passes, all of these is done, and what is ready moves, or cannot.
+        Ready {
+            passes: u64,
+            parted: Vec<i32>,
+            moves: bool,
+        },
+    }
+
+    fn happens() -> impl Strategy<Value = Happens> {
+        let some = || prop::collection::btree_set(0..8, 0..8).prop_map(|some| some.into_iter().collect());
+        prop_oneof![
+            some().prop_map(Happens::Begin),
+            some().prop_map(Happens::Cancel),
+            (0_u64..20, some(), any::<bool>()).prop_map(|(passes, parted, moves)| Happens::Ready {
+                passes,
+                parted,
+                moves
+            }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_begun_moves_once_if_it_is_not_cancelled(story in prop::collection::vec(happens(), 0..40)) {
+            let (mut moves, mut waiting) = (Moves::default(), BTreeSet::new());
+            let (mut now, mut again_at) = (0, 0);
+            for happens in story {
+                match happens {
+                    Happens::Begin(some) => {
+                        // A partition that waits is not read, so that it is not told to move again.
+                        let new: Vec<_> =
+                            some.into_iter().map(Partition).filter(|one| !waiting.contains(one)).collect();
+                        moves.begin(&new);
+                        waiting.extend(new);
+                    }
+                    Happens::Cancel(some) => {
+                        let gone: Vec<_> = some.into_iter().map(Partition).collect();
+                        moves.cancel(&gone);
+                        waiting.retain(|one| !gone.contains(one));
+                        if waiting.is_empty() {
+                            again_at = 0;
+                        }
+                    }
+                    Happens::Ready { passes, parted, moves: succeeds } => {
+                        now += passes;
+                        let ready = moves.ready(Nanos(now), |one| parted.contains(&one.0));
+                        let expected: BTreeSet<_> = if now < again_at {
+                            BTreeSet::new()
+                        } else {
+                            waiting.iter().copied().filter(|one| parted.contains(&one.0)).collect()
+                        };
+                        prop_assert_eq!(ready.iter().copied().collect::<BTreeSet<_>>(), expected);
+                        if ready.is_empty() {
+                            continue;
+                        }
+                        if succeeds {
+                            waiting.retain(|one| !ready.contains(one));
+                        } else {
+                            again_at = now + 10;
+                            moves.put_off(&ready, Nanos(again_at));
+                            prop_assert_eq!(moves.deadline(), Some(Nanos(again_at)));
+                        }
+                    }
+                }
+            }
+        }
     }
 }
