@@ -12,13 +12,15 @@ use std::hint::black_box;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use memory::{MemorySource, log};
+use memory::{MemoryQueue, MemorySource, log};
 use pelton::batch::{BatchLimits, Payload};
 use pelton::deliver::{FailureRules, Outcome, RetryPolicy};
 use pelton::ids::{Offset, Partition, Topic};
 use pelton::invoke::Invoker;
 use pelton::payload::Envelope;
 use pelton::pipeline::{BatchTrace, Engine, EngineSettings, Observer, Oversized};
+use pelton::scale::ScalingRules;
+use pelton::source::{Commit, CommitMode, Source, SourceError, SourceEvent, Start};
 use pelton::time::Nanos;
 
 thread_local! {
@@ -78,13 +80,35 @@ fn the_counter_counts() {
     assert_eq!(ALLOCATIONS.get() - before, 1);
 }
 
-#[test]
-fn a_consumer_thread_in_steady_state_allocates_nothing() {
-    const RECORDS: i64 = 200_000;
-    const PARTITIONS: usize = 4;
-    let log = log(PARTITIONS, RECORDS);
-    let seen = Arc::new(AtDelivery(Mutex::new(Vec::with_capacity(1 << 17))));
-    let settings = EngineSettings {
+/// A source that says it can move partitions, so that its thread scales. It is never asked to.
+struct Movable(MemorySource);
+
+impl Source for Movable {
+    type Queue = MemoryQueue;
+    const REROUTES: bool = true;
+
+    fn serve(&mut self, events: &mut Vec<SourceEvent>) {
+        self.0.serve(events);
+    }
+    fn queue(&mut self, poller: usize) -> &mut MemoryQueue {
+        self.0.queue(poller)
+    }
+    fn assign(&mut self, routes: &[(Partition, usize)], starts: &mut Vec<Start>) -> Result<(), SourceError> {
+        self.0.assign(routes, starts)
+    }
+    fn release(&mut self, partitions: &[Partition]) -> Result<(), SourceError> {
+        self.0.release(partitions)
+    }
+    fn commit(&mut self, commits: &[Commit], mode: CommitMode) -> Result<(), SourceError> {
+        self.0.commit(commits, mode)
+    }
+    fn close(self, deadline: Duration) {
+        self.0.close(deadline);
+    }
+}
+
+fn settings(pollers: usize, scaling: Option<ScalingRules>) -> EngineSettings {
+    EngineSettings {
         name: "test".into(),
         function_version: "$LATEST".into(),
         topic: Topic::new("t"),
@@ -92,7 +116,8 @@ fn a_consumer_thread_in_steady_state_allocates_nothing() {
         filters: None,
         limits: BatchLimits { batch_size: 100, window: Duration::ZERO, payload_bytes_max: 6_291_455 },
         threads: 1,
-        pollers: 2,
+        pollers,
+        scaling,
         arena_budget_bytes: 64 << 20,
         retry: RetryPolicy::default(),
         failures: FailureRules::default(),
@@ -103,11 +128,19 @@ fn a_consumer_thread_in_steady_state_allocates_nothing() {
         commit_metadata: true,
         drain_deadline: Duration::from_secs(20),
         invocation_threads: 1,
-    };
+    }
+}
+
+/// Delivers a log with this engine, and holds that its thread allocates nothing once it is warm.
+fn assert_steady<S: Source + 'static>(settings: EngineSettings, connect: impl Fn(MemorySource) -> S) {
+    const RECORDS: i64 = 200_000;
+    const PARTITIONS: usize = 4;
+    let log = log(PARTITIONS, RECORDS);
+    let seen = Arc::new(AtDelivery(Mutex::new(Vec::with_capacity(1 << 17))));
     let observer: Arc<dyn Observer> = Arc::clone(&seen) as _;
     let engine = Engine::start(
         settings,
-        |plan| Ok(MemorySource::new(&log, b"a value of some length", plan.pollers)),
+        |plan| Ok(connect(MemorySource::new(&log, b"a value of some length", plan.pollers))),
         &Arc::new(Null),
         Some(&observer),
         pelton::time::Clock::start(),
@@ -123,4 +156,15 @@ fn a_consumer_thread_in_steady_state_allocates_nothing() {
     let warm = seen[seen.len() / 4];
     let last = seen[seen.len() - seen.len() / 8];
     assert_eq!(last - warm, 0, "allocations over {} batches", seen.len() * 5 / 8);
+}
+
+#[test]
+fn a_consumer_thread_in_steady_state_allocates_nothing() {
+    assert_steady(settings(2, None), |source| source);
+}
+
+#[test]
+fn a_look_at_the_lag_allocates_nothing() {
+    let rules = ScalingRules { look_interval: Duration::from_millis(1), ..ScalingRules::between(2, 2) };
+    assert_steady(settings(3, Some(rules)), Movable);
 }

@@ -13,7 +13,9 @@ use pelton::source::consumer::KafkaSource;
 use pelton::source::embedded::EmbeddedBroker;
 use pelton::source::probe::probe;
 use pelton::source::settings::{GroupProtocol, KafkaSettings, StartAt};
-use pelton::source::{Commit, CommitMode, RecordQueue, Source, SourceError, SourceEvent, SourceState};
+use pelton::source::{
+    Commit, CommitMode, RecordQueue, Reroute, Source, SourceError, SourceEvent, SourceState,
+};
 use pelton::time::Clock;
 use rdkafka::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode;
@@ -837,4 +839,101 @@ fn settings_that_librdkafka_refuses_are_an_error_and_not_a_panic() {
     let refused = KafkaSource::new(settings(&broker).with("no.such.property", "1"), Arc::new(|| {}));
     let Err(SourceError::Settings { reason }) = refused else { panic!("accepted") };
     assert!(reason.contains("no.such.property"), "{reason}");
+}
+
+/// Reads one record of `partition` after the other from a queue, at most `count`, and leaves what
+/// was fetched besides where it is.
+fn take(member: &mut Member, queue: usize, partition: Partition, count: usize) -> Vec<Offset> {
+    let queue = member.source.queue(queue);
+    let mut taken = Vec::new();
+    while taken.len() < count && queue.read(7) > 0 {
+        let record = &queue.pending()[0];
+        if record.partition() == partition {
+            taken.push(record.offset());
+        }
+        queue.advance(1);
+    }
+    taken
+}
+
+#[test]
+fn a_partition_that_moves_goes_on_in_the_other_queue_from_where_it_was_told() {
+    const MOVED: Partition = Partition(0);
+    let broker = broker(2);
+    produce(&broker, 2, 3_000, 100);
+    let mut settings = settings(&broker);
+    settings.queues = 2;
+    let mut member = Member::join(settings);
+    member.reads = false;
+    member.until("both partitions", |member| member.owned.len() == 2);
+    let (mut next, mut queue) = (0, 0);
+    for round in 0..60 {
+        let mut read: Vec<Offset> = Vec::new();
+        member.until("records of the partition", |member| {
+            read.extend(take(member, queue, MOVED, 40 - read.len()));
+            read.len() == 40
+        });
+        assert_eq!(read, offsets(next..next + 40), "round {round}");
+        // Some that were read are read again: they had been thrown away.
+        next += if round % 3 == 0 { 25 } else { 40 };
+        // Far more were fetched, and wait in the old queue. Now and then they are still there when the
+        // partition comes back.
+        queue = 1 - queue;
+        let route = Reroute { partition: MOVED, poller: queue, offset: Offset(next) };
+        member.source.queue(1 - queue).discard(MOVED);
+        member.source.reroute(&[route]).expect("moved");
+        if round % 2 == 0 {
+            assert_eq!(take(&mut member, 1 - queue, MOVED, 1), [], "round {round}");
+        }
+    }
+    // Not a word of it to the group.
+    assert!(member.revocations.is_empty(), "{:?}", member.revocations);
+    assert!(member.problems.is_empty(), "{:?}", member.problems);
+    member.source.commit(&[Commit::plain(MOVED, Offset(next))], CommitMode::Sync).expect("still owned");
+    member.close();
+}
+
+#[test]
+fn a_rebalance_after_a_move_goes_on_from_where_the_move_did() {
+    let broker = broker(4);
+    produce(&broker, 4, 500, 100);
+    let mut settings = settings(&broker);
+    settings.queues = 2;
+    let mut one = Member::join(settings.clone());
+    one.until("all records", |one| one.records() == 2_000);
+    one.reads = false;
+    one.read.clear();
+    // Back from what was read: were the client to go on from there, records would be lost.
+    let routes: Vec<_> = (0..4)
+        .map(|number| Reroute { partition: Partition(number), poller: 1, offset: Offset(10) })
+        .collect();
+    one.source.reroute(&routes).expect("moved");
+    // Nothing is read before another member has joined: the client holds back and begins again with
+    // those partitions too that stay.
+    let mut two = Member::join(settings);
+    two.reads = false;
+    both(&mut one, &mut two, "both own partitions", |one, two| one.owned.len() == 2 && two.owned.len() == 2);
+    one.reads = true;
+    both(&mut one, &mut two, "the records again", |one, _| one.records() >= 980);
+    for partition in one.owned.keys() {
+        assert_eq!(one.read[partition], offsets(10..500));
+    }
+    assert_eq!(one.records(), 980, "and none of what was let go");
+    two.close();
+    one.close();
+}
+
+#[test]
+fn what_is_not_owned_does_not_move() {
+    let broker = broker(1);
+    let mut settings = settings(&broker);
+    settings.queues = 2;
+    let mut member = Member::join(settings);
+    member.until("the partition", |member| member.owned.len() == 1);
+    let route = Reroute { partition: Partition(7), poller: 1, offset: Offset(0) };
+    let refused = member.source.reroute(&[route]);
+    assert!(refused.is_err_and(|error| error.to_string().contains("not owned")));
+    let route = Reroute { partition: Partition(0), poller: 2, offset: Offset(0) };
+    assert!(member.source.reroute(&[route]).is_err(), "there is no such poller");
+    member.close();
 }

@@ -208,8 +208,10 @@ impl Simulation {
     fn start(&mut self) {
         let (member, pollers) = {
             let universe = &mut *lock(&self.universe);
-            let pollers =
-                usize::try_from(universe.random.between(1, universe.scenario.pollers_max)).unwrap_or(1);
+            // A member that scales has all of them, so that there is something to scale.
+            let most = universe.scenario.pollers_max;
+            let least = if universe.scenario.scaling.is_some() { most } else { 1 };
+            let pollers = usize::try_from(universe.random.between(least, most)).unwrap_or(1);
             (universe.start_member(), pollers)
         };
         let counters = Counters::new(1);
@@ -220,6 +222,7 @@ impl Simulation {
             observer: Some(Arc::new(SimObserver::new(&self.universe, member))),
             draining: Arc::clone(&draining),
             pollers: 4 * member..4 * member + pollers,
+            scaling: self.settings.scaling.clone(),
         };
         let source = SimSource::new(&self.universe, member, pollers);
         let world = Box::new(SimWorld::new(&self.universe, member));

@@ -146,6 +146,7 @@ fn start_with<I: Invoker>(
         },
         threads: mapping.threads,
         pollers: mapping.pollers,
+        scaling: None,
         arena_budget_bytes: half_of_budget(mapping) / mapping.threads,
         retry: RetryPolicy::default(),
         failures: FailureRules::default(),

@@ -34,6 +34,7 @@ fn every_invariant_holds_on_the_fixed_seeds_and_they_reach_every_fault() {
         ("broker_outage", &tally.faults),
         ("fatal_error", &tally.faults),
         ("assignment_refused", &tally.faults),
+        ("move_refused", &tally.faults),
         ("destination_failed", &tally.faults),
         ("commit_refused", &tally.faults),
         ("commit_not_sent", &tally.faults),
@@ -67,7 +68,7 @@ fn every_invariant_holds_on_the_fixed_seeds_and_they_reach_every_fault() {
     for (kind, counts) in all {
         assert!(counts.get(kind).is_some_and(|count| *count > 0), "{kind} never happened: {counts:?}");
     }
-    assert!(tally.kept > 0 && tally.dropped > 0 && tally.resumed > 0, "{tally:?}");
+    assert!(tally.kept > 0 && tally.dropped > 0 && tally.resumed > 0 && tally.moves > 0, "{tally:?}");
 }
 
 #[test]
@@ -93,6 +94,7 @@ fn what_is_broken_on_purpose_is_caught() {
         (Tamper::CommitAhead, &["a commit never passes an undone record"]),
         (Tamper::FalseKeeping, &["nothing is lost", "a commit never passes an undone record"]),
         (Tamper::ReadAgain, &["every duplicate is explained"]),
+        (Tamper::MoveAhead, &["nothing is lost", "a commit never passes an undone record"]),
         (
             // The engine stops, or takes it for a log that was cut back.
             Tamper::Reorder,

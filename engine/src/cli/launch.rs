@@ -14,6 +14,7 @@ use crate::invoke::{InvokeError, LambdaInvoker, LambdaSettings, Signing};
 use crate::mapping::{self, Mapping, StartingPosition};
 use crate::payload::{Envelope, Tier};
 use crate::pipeline::{Engine, EngineError, EngineHandle, EngineSettings, Oversized};
+use crate::scale::ScalingRules;
 use crate::source::SourceError;
 use crate::source::consumer::KafkaSource;
 use crate::source::probe::probe;
@@ -214,6 +215,8 @@ fn engine_settings(mapping: &Mapping) -> EngineSettings {
         },
         threads: engine.threads as usize,
         pollers: engine.pollers as usize,
+        scaling: (engine.pollers_min < engine.pollers)
+            .then(|| ScalingRules::between(engine.pollers_min, engine.pollers)),
         arena_budget_bytes: bytes(mapping.division().arena_budget_bytes_per_thread),
         retry: RetryPolicy { backoff_base: engine.retry_backoff, backoff_max: engine.retry_backoff_max },
         failures: FailureRules {

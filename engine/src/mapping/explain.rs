@@ -122,6 +122,7 @@ impl Mapping {
             threads: Some(Whole(engine.threads.into())),
             invocation_threads: Some(Whole(engine.invocation_threads.into())),
             pollers: Some(Whole(engine.pollers.into())),
+            pollers_min: Some(Whole(engine.pollers_min.into())),
             memory_budget: Some(Size(engine.memory_budget)),
             drain_deadline: Some(Span(engine.drain_deadline)),
             commit_interval: Some(Span(engine.commit_interval)),

@@ -107,6 +107,9 @@ pub struct EngineOptions {
     pub invocation_threads: u32,
     /// Pollers in all threads, 1 to 1,000.
     pub pollers: u32,
+    /// How many of them are in use at least, `threads` to `pollers`. Fewer than `pollers`: scaled by
+    /// lag.
+    pub pollers_min: u32,
     /// Bytes for prefetch, open batches and batches in flight. See [`Mapping::division`].
     pub memory_budget: u64,
     /// How long invocations in flight may take at the end, 0 s to 900 s.

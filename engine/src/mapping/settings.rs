@@ -184,6 +184,9 @@ settings! {
     /// Pollers, spread over the threads: each owns partitions and has at most one invocation in
     /// flight. One of AWS's event pollers is 5 of them.
     pollers: Whole, "N", "1 to 1000; default 5";
+    /// How many of the pollers are in use at the beginning, and always. Below `pollers`, more of them
+    /// are while the lag asks for it.
+    pollers_min: Whole, "N", "1 to engine.pollers, at least engine.threads; default engine.pollers (no scaling)";
     /// Bytes for prefetched records, open batches and batches in flight together.
     memory_budget: Size, "BYTES", "bytes, such as 256MiB, up to 1024GiB; default 256MiB";
     /// How long invocations in flight may take after SIGTERM or SIGINT.

@@ -69,7 +69,7 @@ fn a_mapping_needs_little_and_has_aws_s_defaults() {
     assert_eq!(mapping.maximum_batching_window, Duration::from_millis(500));
     assert_eq!(mapping.starting_position, StartingPosition::TrimHorizon);
     assert_eq!(mapping.consumer_group_id, "pelton-f-orders");
-    assert_eq!(mapping.engine.pollers, 5);
+    assert_eq!((mapping.engine.pollers, mapping.engine.pollers_min), (5, 5));
     assert_eq!(mapping.engine.payload_bytes_max, 6_291_455);
     assert_eq!(mapping.engine.oversized, Oversized::Skip);
     assert_eq!(mapping.security_protocol(), SecurityProtocol::Plaintext);
@@ -225,6 +225,29 @@ fn a_group_name_that_cannot_be_derived_is_asked_for() {
     assert!(Lab::default().problems("consumer_group_id = 'a!b'").contains("consumer_group_id: found"));
     assert!(Lab::default().problems("consumer_group_id = ''").contains("consumer_group_id: found"));
     assert_eq!(Lab::default().mapping("consumer_group_id = 'my group/1'").consumer_group_id, "my group/1");
+}
+
+#[test]
+fn the_fewest_pollers_are_no_more_than_all_and_no_fewer_than_threads() {
+    for (given, found) in [
+        ("pollers_min = 6", "engine.pollers_min: found 6 with 5 pollers"),
+        ("pollers_min = 9999999999", "engine.pollers_min: found "),
+        ("pollers_min = 0", "engine.pollers_min: found 0; allowed: 1 to engine.pollers"),
+        ("pollers_min = 1\nthreads = 2", "engine.pollers_min: found 1 with 2 threads"),
+    ] {
+        let problems = Lab::default().problems(&format!("[engine]\n{given}"));
+        assert!(problems.contains(found), "{given}: {problems}");
+        assert_eq!(problems.matches("- engine.").count(), 1, "{given}: {problems}");
+    }
+    for (given, least) in
+        [("", 5), ("pollers = 3", 3), ("pollers_min = 1", 1), ("pollers_min = 2\nthreads = 2", 2)]
+    {
+        let mapping = Lab::default().mapping(&format!("[engine]\n{given}"));
+        assert_eq!(mapping.engine.pollers_min, least, "{given}");
+    }
+    // Memory is divided for the most.
+    let scaled = Lab::default().mapping("[engine]\npollers_min = 1");
+    assert_eq!(scaled.division(), Lab::default().mapping("").division());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use crossbeam::sync::{Parker, Unparker};
 
 use crate::invoke::Invoker;
+use crate::scale::ScalingRules;
 use crate::source::{Source, SourceError};
 use crate::telemetry::Counters;
 use crate::time::Clock;
@@ -130,6 +131,7 @@ impl Engine {
                     observer: observer.cloned(),
                     draining: Arc::clone(&draining),
                     pollers: named..named + pollers,
+                    scaling: settings.scaling.as_ref().map(|all| share_of(all, settings.threads, thread)),
                 },
                 source,
                 Box::new(world),
@@ -156,7 +158,21 @@ fn check(settings: &EngineSettings) -> Result<(), EngineError> {
     };
     within("threads", settings.threads, 1, THREADS_MAX)?;
     within("pollers", settings.pollers, settings.threads, POLLERS_MAX)?;
+    if let Some(ScalingRules { pollers_min, pollers_max, .. }) = settings.scaling {
+        let (least, most) = (pollers_min as usize, pollers_max as usize);
+        within("scaling.pollers_min", least, settings.threads, settings.pollers)?;
+        within("scaling.pollers_max", most, least, settings.pollers)?;
+    }
     within("invocation_threads", settings.invocation_threads, 1, THREADS_MAX)
+}
+
+/// The rules of one thread, which scales its share of the pollers.
+fn share_of(all: &ScalingRules, threads: usize, thread: usize) -> ScalingRules {
+    let share = |pollers: u32| {
+        // A share is no more than the whole.
+        u32::try_from(share(pollers as usize, threads, thread)).unwrap_or(pollers)
+    };
+    ScalingRules { pollers_min: share(all.pollers_min), pollers_max: share(all.pollers_max), ..all.clone() }
 }
 
 /// The pollers of one thread, spread as evenly as can be.
@@ -265,6 +281,12 @@ mod tests {
                 let shares: Vec<_> = (0..threads).map(|thread| share(pollers, threads, thread)).collect();
                 assert_eq!(shares.iter().sum::<usize>(), pollers);
                 assert!(shares.iter().max().expect("some") - shares.iter().min().expect("some") <= 1);
+                // No thread's least is above its most, or nothing.
+                for (thread, pollers) in shares.iter().enumerate() {
+                    let all = ScalingRules::between(u32::try_from(threads).expect("few"), 40);
+                    let own = share_of(&all, threads, thread);
+                    assert!(own.pollers_min == 1 && own.pollers_max as usize >= *pollers);
+                }
             }
         }
     }

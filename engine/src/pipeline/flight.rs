@@ -25,6 +25,7 @@ impl Poller {
         let Some(parcel) = self.ready.take() else { return };
         let now = bench.world.now();
         self.flight = Some(Flight { parcel, handed_at: now, sent_at: None, done_at: now, due: now });
+        self.effort.begin(now);
         self.pursue(bench);
     }
 
@@ -88,6 +89,7 @@ impl Poller {
         }
         let attempt = Attempt { sent: &sent, outcome, verdict: &verdict, step, answer };
         attempt.count(&self.done, bench.counters);
+        self.effort.on_attempt(matches!(outcome, Outcome::Throttled { .. }));
         if verdict != Verdict::Delivered {
             attempt.log(self.name, flight, bench.settings);
         }
@@ -202,6 +204,7 @@ impl Poller {
     /// Nothing of the batch in flight is left.
     fn complete(&mut self, bench: &mut Bench<'_>) {
         let Some(flight) = self.flight.take() else { return };
+        self.effort.end(flight.done_at);
         if let Some(open) = self.open.as_mut() {
             open.on_idle(flight.done_at);
         }

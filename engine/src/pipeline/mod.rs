@@ -11,19 +11,26 @@
 //!      └──────commit───────────┘ ◀───────wake───────┘
 //! ```
 //!
+//! How many of its pollers are in use, a thread may change by its lag (`scaling`): partitions then
+//! move between them (`moves`), which is nobody's affair but the thread's.
+//!
 //! This is the only module that knows all the others.
 
+mod assignment;
 mod commits;
 mod dispatch;
+mod effort;
 mod engine;
 mod fill;
 mod flight;
 mod listing;
+mod moves;
 mod parcel;
 mod partitions;
 mod poller;
 mod rebalance;
 mod repeats;
+mod scaling;
 mod sieve;
 mod thread;
 mod world;
@@ -42,6 +49,7 @@ use crate::destination::Destination;
 use crate::filter::Filters;
 use crate::ids::{Offset, Partition, Topic};
 use crate::payload::Envelope;
+use crate::scale::ScalingRules;
 use crate::time::Nanos;
 
 /// What an engine is told. [`crate::mapping`] makes one from a validated mapping; embedders may
@@ -65,6 +73,9 @@ pub struct EngineSettings {
     /// Pollers over all threads; at least one per thread. Each has at most one invocation in
     /// flight.
     pub pollers: usize,
+    /// How many of them are in use, by the lag; `None` for all, all the time. Its numbers are for all
+    /// threads: each scales its share by itself.
+    pub scaling: Option<ScalingRules>,
     /// Bytes of open batches and batches in flight, per consumer thread.
     pub arena_budget_bytes: usize,
     /// How failed invocations are spaced.

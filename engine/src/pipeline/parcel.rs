@@ -55,12 +55,12 @@ pub(super) fn without_leaving(
     partitions: &Partitions,
     pool: &mut Pool,
 ) -> Option<Parcel> {
-    if !parcel.batch.runs().iter().all(|run| partitions.is_active(run.slot)) {
+    if !parcel.batch.runs().iter().all(|run| partitions.is_delivered(run.slot)) {
         let gone: Records = parcel
             .batch
             .runs()
             .iter()
-            .filter(|run| !partitions.is_active(run.slot))
+            .filter(|run| !partitions.is_delivered(run.slot))
             .map(|run| run.records.clone())
             .collect();
         parcel.delivery.remove(&gone);

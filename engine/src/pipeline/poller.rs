@@ -18,8 +18,9 @@ use crate::source::RecordQueue;
 use crate::telemetry::Writer;
 use crate::time::Nanos;
 
+use super::effort::Effort;
 use super::parcel::{Flight, Parcel, without_leaving};
-use super::partitions::Partitions;
+use super::partitions::{Owned, Partitions};
 use super::sieve::Sieve;
 use super::world::World;
 use super::{EngineSettings, Observer};
@@ -57,6 +58,8 @@ pub(super) struct Poller {
     pub(super) rewound: Vec<(Partition, Offset)>,
     /// What an answer has made done; kept so that none is allocated.
     pub(super) done: Records,
+    /// For the scaler.
+    pub(super) effort: Effort,
     pub(super) seed: u64,
 }
 
@@ -76,6 +79,7 @@ impl Poller {
             reached: Vec::new(),
             rewound: Vec::new(),
             done: Records::default(),
+            effort: Effort::default(),
             // Any spread will do: the seed only keeps pollers from retrying in step.
             seed: (name as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
         }
@@ -150,11 +154,33 @@ impl Poller {
         }
         let Some(open) = self.open.take() else { return };
         let batch = open.seal(cause, bench.world.now());
+        let is_full = matches!(cause, FlushCause::Count | FlushCause::Bytes | FlushCause::Memory);
+        self.effort.on_closed(batch.records(), is_full, bench.settings.limits.batch_size);
         bench.counters.batch(cause.label(), u64::from(batch.records()), batch.whole().len() as u64);
         self.seed = self.seed.wrapping_add(1);
         let EngineSettings { failures, retry, .. } = bench.settings;
         let delivery = Delivery::new(*failures, *retry, batch.records(), self.seed);
         self.ready = Some(Parcel { batch, delivery, encode: self.encode });
+    }
+
+    /// Stops reading `partition`, which another poller is to read. What was taken of it is delivered
+    /// here first.
+    pub(super) fn part<Q: RecordQueue>(&mut self, partition: Partition, queue: &mut Q) {
+        if self.partitions.part(partition) {
+            self.discard(partition, queue);
+            // As in `leave`.
+            self.blocked = false;
+        }
+    }
+
+    /// The partition that [`Self::part`] began to give away, with all that is known of it.
+    pub(super) fn part_with(&mut self, partition: Partition) -> Option<Owned> {
+        let owned = self.partitions.part_with(partition);
+        // No batch has a record of it that is not done, but the one in flight may have others.
+        if self.flight.is_none() {
+            self.partitions.reclaim();
+        }
+        owned
     }
 
     /// Stops reading `partition` and takes its records out of everything that is not in flight.
@@ -208,7 +234,10 @@ impl Poller {
             match without_leaving(flight.parcel, &self.partitions, pool) {
                 // What is left may have another time to wait for.
                 Some(parcel) => self.flight = Some(Flight { parcel, due: Nanos::ZERO, ..flight }),
-                None => self.partitions.reclaim(),
+                None => {
+                    self.effort.end(flight.done_at);
+                    self.partitions.reclaim();
+                }
             }
         }
     }

@@ -87,6 +87,11 @@ impl Rebalance {
         }
     }
 
+    /// Whether nothing waits to be answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.leaving.is_none()
+    }
+
     /// When to ask again though nothing has happened: a revocation ends even though an invocation
     /// still runs, or an assignment is tried again.
     pub(super) fn deadline(&self) -> Option<Nanos> {
@@ -158,6 +163,8 @@ mod tests {
         let _ = rebalance.step(Nanos(0), DRAIN, |_| true);
         assert_eq!(rebalance.step(Nanos(1), DRAIN, |_| true), None, "the assignment waits");
         assert!(matches!(rebalance.step(Nanos(2), DRAIN, |_| false), Some(Step::Release { .. })));
+        assert!(!rebalance.is_idle());
         assert_eq!(rebalance.step(Nanos(2), DRAIN, |_| true), Some(Step::Assign(vec![Partition(1)])));
+        assert!(rebalance.is_idle());
     }
 }

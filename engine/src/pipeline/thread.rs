@@ -6,19 +6,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::commit::{Cadence, Watermark};
+use crate::commit::Cadence;
 use crate::ids::{Offset, Partition};
 use crate::payload::Pool;
+use crate::scale::ScalingRules;
 use crate::source::{Source, SourceError, SourceEvent, SourceState, Start};
 use crate::telemetry::{ArenaBytes, EngineState, ErrorKind, Writer};
 use crate::time::Nanos;
 
-use super::commits::{Outgoing, finished_before};
-use super::listing;
+use super::commits::Outgoing;
 use super::partitions::Owned;
 use super::poller::{Bench, Poller};
-use super::rebalance::{Change, Rebalance, Step};
+use super::rebalance::{Change, Rebalance};
 use super::repeats::Repeats;
+use super::scaling::Scaling;
 use super::world::World;
 use super::{EngineSettings, Observer};
 
@@ -27,8 +28,6 @@ const SLEEP_MAX: Duration = Duration::from_millis(100);
 /// How soon to look again for a free buffer: one whose frames the HTTP client has not yet let go
 /// announces itself to nobody.
 const STARVED_SLEEP: Duration = Duration::from_millis(1);
-/// How soon to try again to begin reading what was assigned.
-const ASSIGN_PAUSE: Duration = Duration::from_secs(1);
 /// How long leaving the group may take.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -44,6 +43,9 @@ pub struct ConsumerPlan {
     pub draining: Arc<AtomicBool>,
     /// Its pollers, numbered over all threads: as many as its source has queues.
     pub pollers: Range<usize>,
+    /// How many of them are in use, by its lag; `None` for all. Without effect if the source cannot
+    /// move partitions.
+    pub scaling: Option<ScalingRules>,
 }
 
 impl fmt::Debug for ConsumerPlan {
@@ -69,6 +71,8 @@ pub struct ConsumerThread<S: Source> {
     pub(super) rebalance: Rebalance,
     pub(super) problems: Repeats,
     pub(super) scratch: Scratch,
+    /// `None` if all pollers are in use all the time.
+    pub(super) scaling: Option<Box<Scaling>>,
     /// When a drain that has begun is at its end.
     drain_until: Option<Nanos>,
 }
@@ -96,8 +100,8 @@ pub(super) struct Scratch {
     events: Vec<SourceEvent>,
     pub(super) offsets: Vec<(Partition, Offset)>,
     pub(super) outgoing: Outgoing,
-    routes: Vec<(Partition, usize)>,
-    starts: Vec<Start>,
+    pub(super) routes: Vec<(Partition, usize)>,
+    pub(super) starts: Vec<Start>,
 }
 
 macro_rules! bench {
@@ -116,8 +120,11 @@ impl<S: Source> ConsumerThread<S> {
     /// A thread that reads from `source`, which must have a queue for each poller of `plan`.
     #[must_use]
     pub fn new(plan: ConsumerPlan, source: S, world: Box<dyn World>) -> Self {
-        let ConsumerPlan { settings, counters, observer, draining, pollers } = plan;
-        counters.set_pollers(pollers.len() as u64);
+        let ConsumerPlan { settings, counters, observer, draining, pollers, scaling } = plan;
+        let scaling = scaling.filter(|_| S::REROUTES);
+        let scaling = scaling.and_then(|rules| Scaling::new(&rules, pollers.len(), world.now()));
+        let in_use = scaling.as_ref().map_or(pollers.len(), |scaling| scaling.pollers());
+        counters.set_pollers(in_use as u64);
         Self {
             source,
             pollers: pollers
@@ -137,6 +144,7 @@ impl<S: Source> ConsumerThread<S> {
             rebalance: Rebalance::default(),
             problems: Repeats::default(),
             scratch: Scratch::default(),
+            scaling: scaling.map(Box::new),
             settings,
             drain_until: None,
         }
@@ -180,6 +188,9 @@ impl<S: Source> ConsumerThread<S> {
         match self.rebalance() {
             Ok(stepped) => moved |= stepped,
             Err(fatal) => return Turn::End(Err(fatal)),
+        }
+        if drain_until.is_none() {
+            moved |= self.scale();
         }
         if moved {
             self.note_moved();
@@ -231,7 +242,7 @@ impl<S: Source> ConsumerThread<S> {
     }
 
     /// Something failed that is tried again, and says so at most every few seconds.
-    fn on_problem(&mut self, problem: &SourceError, more: &str) {
+    pub(super) fn on_problem(&mut self, problem: &SourceError, more: &str) {
         self.counters.error(ErrorKind::Polling);
         let text = problem.to_string();
         self.counters.counters().note_problem(&text);
@@ -250,81 +261,6 @@ impl<S: Source> ConsumerThread<S> {
             any = true;
         }
         any
-    }
-
-    /// Returns whether anything changed.
-    fn rebalance(&mut self) -> Result<bool, SourceError> {
-        let now = self.world.now();
-        let mut stepped = false;
-        while let Some(step) = self.rebalance.step(now, self.settings.drain_deadline, |partition| {
-            self.pollers.iter().any(|poller| poller.carries(partition))
-        }) {
-            stepped = true;
-            match step {
-                // At the end nothing new is begun; closing the client gives it back.
-                Step::Assign(_) if self.draining.load(Ordering::Acquire) => {}
-                Step::Assign(partitions) => self.assign(partitions),
-                Step::Leave(partitions) => {
-                    tracing::info!(partitions = %listing::partitions(&partitions), "leaving");
-                    for &partition in &partitions {
-                        for (number, poller) in self.pollers.iter_mut().enumerate() {
-                            poller.leave(partition, self.source.queue(number), &mut self.pool);
-                        }
-                    }
-                }
-                Step::Release { partitions, lost } => self.release(&partitions, lost)?,
-            }
-        }
-        Ok(stepped)
-    }
-
-    fn assign(&mut self, partitions: Vec<Partition>) {
-        let Scratch { routes, starts, .. } = &mut self.scratch;
-        routes.clear();
-        starts.clear();
-        let mut load: Vec<usize> = self.pollers.iter().map(|poller| poller.partitions.active()).collect();
-        for &partition in &partitions {
-            let lightest = (0..load.len()).min_by_key(|&poller| load[poller]).expect("at least one poller");
-            load[lightest] += 1;
-            routes.push((partition, lightest));
-        }
-        if let Err(error) = self.source.assign(routes, starts) {
-            self.on_problem(&error, "; it is tried again");
-            self.rebalance.assign_again(partitions, self.world.now() + ASSIGN_PAUSE);
-            return;
-        }
-        for &(partition, poller) in routes.iter() {
-            // One without a start was taken back before it could be read; its revocation follows.
-            let Some(start) = starts.iter().find(|start| start.partition == partition) else { continue };
-            let gauges = self.counters.counters().own_partition(partition);
-            if let Some(committed) = start.committed {
-                gauges.set_committed(committed);
-            }
-            let watermark = Watermark::resume(start.offset, finished_before(&self.settings, start));
-            self.pollers[poller].partitions.add(&self.settings.topic, partition, watermark, gauges);
-            self.cadence.on_assigned(partition, start.offset, start.committed);
-        }
-        tracing::info!(partitions = %listing::partitions(&partitions), "assigned");
-    }
-
-    fn release(&mut self, partitions: &[Partition], lost: bool) -> Result<(), SourceError> {
-        if lost {
-            tracing::warn!(
-                partitions = %listing::partitions(partitions),
-                "lost: the group took them away without asking; their next owner delivers again what was not committed"
-            );
-        } else {
-            self.commit_and_wait(|partition| partitions.contains(&partition))?;
-            tracing::info!(partitions = %listing::partitions(partitions), "released");
-        }
-        for &partition in partitions {
-            for (number, poller) in self.pollers.iter_mut().enumerate() {
-                poller.forget(partition, self.source.queue(number));
-            }
-            self.cadence.on_revoked(partition);
-            self.counters.counters().disown_partition(partition);
-        }
-        self.source.release(partitions)
     }
 
     fn on_end(&mut self, partition: Partition, end: Offset) {
@@ -351,7 +287,9 @@ impl<S: Source> ConsumerThread<S> {
 
     fn sleep_at_most(&self) -> Duration {
         let deadlines = self.pollers.iter().filter_map(Poller::deadline);
-        let others = [self.rebalance.deadline(), self.cadence.deadline(), self.drain_until];
+        let scaling = self.scaling.as_ref().filter(|_| self.drain_until.is_none());
+        let scaling = scaling.map(|scaling| scaling.deadline());
+        let others = [self.rebalance.deadline(), self.cadence.deadline(), self.drain_until, scaling];
         let next = deadlines.chain(others.into_iter().flatten()).min().unwrap_or(Nanos::NEVER);
         let sleep = next.since(self.world.now()).min(SLEEP_MAX);
         if self.pollers.iter().any(Poller::is_starved) { sleep.min(STARVED_SLEEP) } else { sleep }

@@ -5,6 +5,8 @@
 //!
 //! More pollers bring more through at once, and make emptier batches: each invocation that could have
 //! been saved is paid for. So there are as few as keep up, and more while the lag asks for them.
+//!
+//! The pipeline's `scaling` acts on it: each consumer thread has a scaler for its own share.
 
 mod moves;
 mod rules;

@@ -23,9 +23,11 @@ const DOUBLINGS_MAX: u32 = 5;
 /// What has happened since the last look, and what waits now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
-    /// Records in the log that are not done, without those in open batches: these only wait for
-    /// company, which no other poller would be.
+    /// Records in the log that are not done.
     pub lag_records: u64,
+    /// How many of those are in batches that are still gathered: they only wait for company, which no
+    /// other poller would be.
+    pub open_records: u64,
     /// Records that were done since the last look.
     pub done_records: u64,
     /// Records that the batches of those could have held: the batch size for one that its window
@@ -38,6 +40,18 @@ pub struct Load {
     pub attempts: u64,
     /// How many of those were throttled.
     pub throttled: u64,
+}
+
+impl Load {
+    /// Whether so many attempts were throttled that more pollers would only be throttled more.
+    #[must_use]
+    pub fn is_throttled(&self) -> bool {
+        self.throttled_share() > THROTTLED_SHARE_MAX
+    }
+
+    fn throttled_share(&self) -> f64 {
+        if self.attempts == 0 { 0.0 } else { float(self.throttled) / float(self.attempts) }
+    }
 }
 
 /// Decides how many pollers there are. Pure: it is handed the time and the load.
@@ -57,6 +71,8 @@ pub struct Scaler {
     /// The last change was to fewer.
     shrank: bool,
     throttled: Option<Throttled>,
+    /// Looks in a row with hardly a throttle.
+    calm_looks: u32,
     /// Up to this share throttles are borne: more where fewer pollers were seen not to help.
     bearable_share: f64,
     /// How often [`ScalingRules::looks_to_shrink`] is doubled: once for each decision for fewer that
@@ -111,6 +127,7 @@ impl Scaler {
             fewer: Fewer::default(),
             shrank: false,
             throttled: None,
+            calm_looks: 0,
             bearable_share: THROTTLED_SHARE_MAX,
             doublings: 0,
         }
@@ -126,6 +143,13 @@ impl Scaler {
     #[must_use]
     pub fn deadline(&self) -> Nanos {
         self.decided.map_or(self.look_at, |(at, _)| at.min(self.look_at))
+    }
+
+    /// Which partitions there are has changed since the last look: in those of now, so many records
+    /// waited then. Without this, lag that came with a partition would be taken for records that
+    /// arrived meanwhile. Call before the [`turn`](Self::turn) that looks.
+    pub fn on_partitions(&mut self, lag_records_then: u64) {
+        self.last.lag_records = lag_records_then;
     }
 
     /// Goes on to `now`. `load` is asked if it is time for a look. `Some` if there are to be so many
@@ -148,7 +172,7 @@ impl Scaler {
         if self.decided.is_some() {
             return;
         }
-        let share = share(load.throttled, load.attempts);
+        let share = load.throttled_share();
         if let Throttles::Yield = self.throttles(share) {
             self.throttled = Some(Throttled { pollers: self.pollers, share });
             let fewer = whole((f64::from(self.pollers) * THROTTLED_KEEP).floor()).max(self.least());
@@ -181,8 +205,14 @@ impl Scaler {
 
     /// Throttles of a limit to invocations at once go away with the pollers above it; others do not.
     fn throttles(&mut self, share: f64) -> Throttles {
-        if share <= THROTTLED_SHARE_MAX {
+        if share > THROTTLED_SHARE_MAX {
+            self.calm_looks = 0;
+        } else {
             self.bearable_share = THROTTLED_SHARE_MAX;
+            self.calm_looks = self.calm_looks.saturating_add(1);
+            if self.calm_looks >= self.rules.looks_to_shrink {
+                self.throttled = None;
+            }
         }
         if share <= self.bearable_share || self.pollers <= self.least() {
             return Throttles::Bear;
@@ -226,7 +256,8 @@ impl Scaler {
         let (done, lag) = (float(load.done_records), float(load.lag_records));
         let span_s = now.since(last.at).as_secs_f64().max(1e-9);
         let arrived_per_s = (done + lag - float(last.lag_records)).max(0.0) / span_s;
-        let to_catch_up_per_s = lag / self.rules.catch_up.as_secs_f64().max(1e-3);
+        let waits = float(load.lag_records.saturating_sub(load.open_records));
+        let to_catch_up_per_s = waits / self.rules.catch_up.as_secs_f64().max(1e-3);
         // Batches that were not full say how long invocations take, not how much they could have
         // brought through: fewer pollers make fuller batches.
         let brought_per_s = float(load.room_records).max(done) / busy_s;
@@ -238,10 +269,6 @@ impl Scaler {
 #[expect(clippy::cast_precision_loss, reason = "records and attempts of one look are far below 2^52")]
 const fn float(count: u64) -> f64 {
     count as f64
-}
-
-fn share(part: u64, of: u64) -> f64 {
-    if of == 0 { 0.0 } else { float(part) / float(of) }
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
@@ -264,6 +291,7 @@ mod tests {
         Load {
             lag_records,
             done_records,
+            open_records: 0,
             room_records: done_records,
             busy: Duration::from_secs(busy_s),
             attempts: 10,
@@ -292,6 +320,18 @@ mod tests {
         // Far more than four times as many would be asked for.
         let mut scaler = Scaler::new(ScalingRules::between(1, 20), Nanos::ZERO);
         assert_eq!(follow(&mut scaler, &[load(1_000_000, 1_000, 10); 4]), [4, 16, 20, 20]);
+    }
+
+    #[test]
+    fn lag_that_came_with_a_partition_is_no_arrival() {
+        // 100 a second with one poller that is busy half of the time, and 300 that were there before:
+        // 50 a second arrive, and 10 in addition are caught up with.
+        let seen = Load { busy: SECOND * 5, ..load(300, 500, 0) };
+        let mut scaler = Scaler::new(ScalingRules::between(1, 20), Nanos::ZERO);
+        assert_eq!(follow(&mut scaler, &[seen]), [2]);
+        let mut scaler = Scaler::new(ScalingRules::between(1, 20), Nanos::ZERO);
+        scaler.on_partitions(300);
+        assert_eq!(follow(&mut scaler, &[seen]), [1]);
     }
 
     #[test]

@@ -23,8 +23,8 @@ use super::queue::KafkaQueue;
 use super::rebalance::{Change, Origin, Rebalances};
 use super::settings::{KafkaSettings, Wake};
 use super::start::{Found, Lookup, Pins};
-use super::{Commit, CommitMode, RecordQueue, Source, SourceError, SourceEvent, SourceState, Start};
-use crate::ids::Partition;
+use super::{Commit, CommitMode, RecordQueue, Reroute, Source, SourceError, SourceEvent, SourceState, Start};
+use crate::ids::{Offset, Partition};
 use crate::time::Clock;
 
 /// How long a client may take to end if nobody called [`Source::close`].
@@ -112,13 +112,39 @@ impl KafkaSource {
         );
         match origin {
             Origin::Group => context::answer(self.client(), true, &list),
-            Origin::Reset => {
-                for one in self.client().seek_partitions(list, self.settings.commit_timeout)?.elements() {
-                    one.error()?;
-                }
-                Ok(())
-            }
+            Origin::Reset => self.seek(list),
         }
+    }
+
+    /// Fetches again from the offsets of `list`. librdkafka drops what it fetched before, wherever it
+    /// waits: its messages carry a version, and a seek begins another.
+    fn seek(&self, list: TopicPartitionList) -> Result<(), KafkaError> {
+        for one in self.client().seek_partitions(list, self.settings.commit_timeout)?.elements() {
+            one.error()?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is fetched of `partition` to a poller's queue, from `offset` on.
+    fn route(&mut self, partition: Partition, poller: Option<usize>, offset: Offset) -> Result<(), String> {
+        let queue = poller
+            .and_then(|poller| self.queues.get_mut(poller))
+            .ok_or_else(|| format!("partition {partition} has no route to a poller"))?;
+        let routed = queue.route(&self.settings.topic, partition, offset);
+        if routed { Ok(()) } else { Err(format!("partition {partition} has no queue")) }
+    }
+
+    /// Moves partitions to other queues: first routed, so that no record of the new position can come
+    /// to the old queue, where nobody waits for it.
+    fn move_to(&mut self, routes: &[Reroute]) -> Result<(), String> {
+        for &Reroute { partition, poller, offset } in routes {
+            if !self.rebalances.owns(partition) {
+                return Err(format!("partition {partition} is not owned any more"));
+            }
+            self.route(partition, Some(poller), offset)?;
+        }
+        let offsets = routes.iter().map(|one| (one.partition, KafkaOffset::Offset(one.offset.0)));
+        self.seek(list_of(&self.settings.topic, offsets)).map_err(|error| error.to_string())
     }
 
     /// Sends the pins, or else the commit that waited for them.
@@ -235,14 +261,8 @@ impl Source for KafkaSource {
         }
         let found = self.find_starts(&partitions, origin)?;
         for start in &found {
-            let poller =
-                routes.iter().find(|(partition, _)| *partition == start.partition).map(|(_, poller)| *poller);
-            let queue = poller
-                .and_then(|poller| self.queues.get_mut(poller))
-                .ok_or_else(|| failed(format!("partition {} has no route to a poller", start.partition)))?;
-            if !queue.route(&self.settings.topic, start.partition, start.offset) {
-                return Err(failed(format!("partition {} has no queue", start.partition)));
-            }
+            let route = routes.iter().find(|(partition, _)| *partition == start.partition);
+            self.route(start.partition, route.map(|(_, poller)| *poller), start.offset).map_err(failed)?;
         }
         self.begin(&found, origin).map_err(|error| failed(error.to_string()))?;
         self.rebalances.answered();
@@ -274,6 +294,23 @@ impl Source for KafkaSource {
         self.rebalances.answered();
         (self.wake)();
         result.map_err(|error| SourceError::Client { action: ACTION, reason: error.to_string() })
+    }
+
+    const REROUTES: bool = true;
+
+    fn reroute(&mut self, routes: &[Reroute]) -> Result<(), SourceError> {
+        let discard = |queues: &mut [KafkaQueue]| {
+            for queue in queues {
+                routes.iter().for_each(|route| queue.discard(route.partition));
+            }
+        };
+        discard(&mut self.queues);
+        let moved = self.move_to(routes);
+        if moved.is_err() {
+            // Some may be routed already, and are still fetched from where they stood.
+            discard(&mut self.queues);
+        }
+        moved.map_err(|reason| SourceError::Client { action: "moving partitions", reason })
     }
 
     fn commit(&mut self, commits: &[Commit], mode: CommitMode) -> Result<(), SourceError> {

@@ -107,6 +107,21 @@ pub trait Source: Send + Sized {
     /// If the client refuses.
     fn release(&mut self, partitions: &[Partition]) -> Result<(), SourceError>;
 
+    /// Whether [`reroute`](Self::reroute) works here.
+    const REROUTES: bool = false;
+
+    /// Moves partitions that are owned, each to the queue of another poller, there to be read from
+    /// its offset on. Nothing that was fetched before is handed over any more, by no queue. The group
+    /// does not hear of it, and may take the partitions away at any time, as others.
+    ///
+    /// # Errors
+    /// If the client refuses, or if one is not owned (any more). Then nothing of these partitions is
+    /// handed over: call again, unless the event that takes them away has come.
+    fn reroute(&mut self, routes: &[Reroute]) -> Result<(), SourceError> {
+        let _ = routes;
+        Err(SourceError::Client { action: "moving partitions", reason: "not with this source".to_owned() })
+    }
+
     /// Commits offsets of partitions owned now, each with its metadata, which replaces what was
     /// there. [`CommitMode::Async`] returns at once and reports by [`SourceEvent::Committed`].
     ///
@@ -116,6 +131,17 @@ pub trait Source: Send + Sized {
 
     /// Leaves the group and ends the client, within about `deadline`.
     fn close(self, deadline: std::time::Duration);
+}
+
+/// How the reading of a partition goes on elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reroute {
+    /// The partition.
+    pub partition: Partition,
+    /// The poller whose queue its records go to.
+    pub poller: usize,
+    /// The offset of the first record to be read there, or of the gap before it.
+    pub offset: Offset,
 }
 
 /// What is committed for one partition.

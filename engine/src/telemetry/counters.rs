@@ -223,7 +223,7 @@ pub struct Totals {
     pub batch_records: HistogramTotals,
     /// Bytes of each event.
     pub payload_bytes: HistogramTotals,
-    /// Pollers that own partitions.
+    /// Pollers in use.
     pub pollers: u64,
     /// Invocations in flight.
     pub in_flight: u64,
@@ -314,7 +314,7 @@ impl Writer {
         self.shard().record_age.observe(u64::try_from(age_ms).unwrap_or(0), records);
     }
 
-    /// Sets how many of this thread's pollers own partitions.
+    /// Sets how many of this thread's pollers are in use.
     pub fn set_pollers(&self, pollers: u64) {
         self.shard().pollers.set(pollers);
     }

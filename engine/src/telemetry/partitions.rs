@@ -35,6 +35,12 @@ impl PartitionGauges {
         self.end.store(end.0, Relaxed);
     }
 
+    /// The offset that the next record gets, once known. As of the last time that it was told.
+    #[must_use]
+    pub fn end(&self) -> Option<Offset> {
+        known(&self.end)
+    }
+
     /// The first offset that is not yet done: at assignment, and as it moves.
     pub fn set_watermark(&self, watermark: Offset) {
         self.watermark.store(watermark.0, Relaxed);
@@ -57,7 +63,7 @@ impl PartitionGauges {
     pub fn lag(&self) -> Option<u64> {
         let done = known(&self.watermark).or(known(&self.committed))?;
         // The end is heard of less often than the watermark moves.
-        Some(u64::try_from(known(&self.end)?.0 - done.0).unwrap_or(0))
+        Some(u64::try_from(self.end()?.0 - done.0).unwrap_or(0))
     }
 }
 

@@ -105,7 +105,7 @@ fn counters(encoder: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Result
 
 fn gauges(encoder: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Result {
     for (name, help, value) in [
-        ("pelton_pollers", "Pollers that own partitions. AWS: ProvisionedPollers", totals.pollers),
+        ("pelton_pollers", "Pollers in use. AWS: ProvisionedPollers", totals.pollers),
         ("pelton_inflight", "Invocations in flight", totals.in_flight),
     ] {
         encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;

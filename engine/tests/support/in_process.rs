@@ -31,6 +31,7 @@ pub(crate) fn settings() -> EngineSettings {
         },
         threads: 1,
         pollers: 2,
+        scaling: None,
         arena_budget_bytes: 64 << 20,
         retry: RetryPolicy { backoff_base: Duration::from_millis(1), ..RetryPolicy::default() },
         failures: FailureRules::default(),

@@ -106,7 +106,8 @@ impl Fleet {
         self.next += 1;
         let name = format!("{}-{number}", self.mapping.terms.name);
         let file = self.make.directory.join(format!("{name}.toml"));
-        std::fs::write(&file, self.toml(&name)).with_context(|| format!("writing {}", file.display()))?;
+        std::fs::write(&file, self.toml(&name, number))
+            .with_context(|| format!("writing {}", file.display()))?;
         let log = self.make.directory.join(format!("{name}.log"));
         self.mapping.audit(|audit, now_ms| audit.on_start(number, now_ms));
         let child = spawn(&self.make.binary, &file, &log)?;
@@ -115,7 +116,7 @@ impl Fleet {
         Ok(number)
     }
 
-    fn toml(&self, function: &str) -> String {
+    fn toml(&self, function: &str, number: u16) -> String {
         let Make { bootstrap_servers, endpoint, batch_size, pollers, retries, .. } = &self.make;
         let Mapping { topic, group, on_failure, .. } = &*self.mapping;
         let mut text = format!(
@@ -134,9 +135,11 @@ impl Fleet {
             .expect("a String takes all");
         }
         let budget = MEMORY_BUDGET_BYTES;
+        // Every other engine scales by lag, so that partitions move within engines too.
+        let pollers_min = if number % 2 == 0 { *pollers } else { 1 };
         write!(
             text,
-            "[engine]\npollers = {pollers}\nmemory_budget = {budget}\n\
+            "[engine]\npollers = {pollers}\npollers_min = {pollers_min}\nmemory_budget = {budget}\n\
              commit_interval = \"500ms\"\nfunction_timeout = \"{FUNCTION_TIMEOUT_MS}ms\"\n\
              connect_timeout = \"1s\"\nretry_backoff = \"200ms\"\nretry_backoff_max = \"2s\"\ndrain_deadline = \"10s\"\nsigning = \"never\"\n\
              metrics_address = \"off\"\n[engine.librdkafka]\n\"session.timeout.ms\" = {SESSION_MS}\n\

@@ -67,8 +67,9 @@ fn write(out: &mut String, result: &SimulateResult) -> fmt::Result {
     )?;
     writeln!(
         out,
-        "{} records written, delivered {} times; {} at the destination, {} dropped, {} not again by metadata",
-        tally.records, tally.deliveries, tally.kept, tally.dropped, tally.resumed,
+        "{} records written, delivered {} times; {} at the destination, {} dropped, {} not again by metadata; \
+         {} moves between pollers",
+        tally.records, tally.deliveries, tally.kept, tally.dropped, tally.resumed, tally.moves,
     )?;
     for (name, counts) in [
         ("invocations", &tally.invocations),

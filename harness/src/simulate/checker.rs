@@ -310,6 +310,22 @@ impl Checker {
         self.leases.insert((member, partition), lease);
     }
 
+    /// The member reads `partition` with another of its pollers from now on. It has it as before: what
+    /// is done is not delivered again, and what follows is not passed.
+    pub(crate) fn on_moved(&mut self, log: &Log, member: usize, partition: usize) {
+        const RULE: &str = "a partition moves when all of it is done";
+        let Some(lease) = self.leases.get(&(member, partition)) else {
+            return self.fail(RULE, format!("[{partition}] is not held by member {member}"));
+        };
+        if let Some(call) = lease.carried_by {
+            return self.fail(RULE, format!("[{partition}] is under way as call {call}"));
+        }
+        if let Some(undone) = lease.undone.first() {
+            let undone = log.records[undone.place].offset;
+            self.fail(RULE, format!("[{partition}]@{undone} was delivered and is not done"));
+        }
+    }
+
     /// The group has given `partition` away, which the member does not know yet.
     pub(crate) fn on_lost(&mut self, log: &Log, member: usize, partition: usize, committed: i64) {
         self.explain(log, member, partition, committed, End::Lost);

@@ -10,6 +10,7 @@ use pelton::filter::Filters;
 use pelton::ids::Topic;
 use pelton::payload::Envelope;
 use pelton::pipeline::{EngineSettings, Oversized};
+use pelton::scale::ScalingRules;
 
 use super::destination::NEVER_CALLED;
 use super::log::FILTER;
@@ -79,6 +80,8 @@ pub struct Scenario {
     pub drain_deadline: Duration,
     /// What goes wrong, until it is calm.
     pub faults: Faults,
+    /// How many pollers of a member are in use; `None` for all.
+    pub scaling: Option<ScalingRules>,
 }
 
 /// How often things go wrong, in a thousand times that they could.
@@ -151,6 +154,7 @@ impl Scenario {
             metadata_bytes_max: random.pick(&[4_096, 4_096, 4_096, 14]),
             drain_deadline: Duration::from_millis(random.pick(&[0, 200, 1_000, 5_000])),
             faults: Faults::draw(random),
+            scaling: random.chance(600).then(|| draw_scaling(random)),
         }
     }
 
@@ -166,6 +170,7 @@ impl Scenario {
             limits: self.limits.clone(),
             threads: 1,
             pollers: 1,
+            scaling: self.scaling.clone(),
             arena_budget_bytes: self.budget_bytes,
             retry: self.retry,
             failures: self.rules,
@@ -184,6 +189,22 @@ impl Scenario {
     #[must_use]
     pub fn gives_up(&self) -> bool {
         self.rules.retries_max.is_some() || self.rules.record_age_max.is_some()
+    }
+}
+
+/// Looks at every turn or two, and changes its mind at once: what takes minutes in production is to
+/// happen often here.
+fn draw_scaling(random: &mut Random) -> ScalingRules {
+    let mut ms = |choices: &[u64]| Duration::from_millis(random.pick(choices));
+    let (look_interval, delay) = (ms(&[10, 50, 300]), ms(&[0, 0, 0, 200]));
+    let catch_up = ms(&[5, 100, 2_000]);
+    ScalingRules {
+        look_interval,
+        delay,
+        catch_up,
+        looks_to_shrink: random.pick(&[1, 1, 2, 5]),
+        growth_max: random.pick(&[2, 4]),
+        ..ScalingRules::between(random.pick(&[1, 1, 2]), 4)
     }
 }
 
@@ -256,6 +277,14 @@ impl fmt::Display for Scenario {
             faults.destination,
             faults.read,
             faults.every,
-        )
+        )?;
+        match &self.scaling {
+            None => write!(f, "\nall pollers in use"),
+            Some(rules) => write!(
+                f,
+                "\nfrom {} pollers on, looked at every {:?}, done {:?} later, lag gone within {:?}, fewer after {} looks",
+                rules.pollers_min, rules.look_interval, rules.delay, rules.catch_up, rules.looks_to_shrink,
+            ),
+        }
     }
 }

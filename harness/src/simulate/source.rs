@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pelton::ids::{Offset, Partition};
 use pelton::record::RecordRef;
-use pelton::source::{Commit, CommitMode, RecordQueue, Source, SourceError, SourceEvent, Start};
+use pelton::source::{Commit, CommitMode, RecordQueue, Reroute, Source, SourceError, SourceEvent, Start};
 
 use super::checker::End;
 use super::log::number;
@@ -67,6 +67,8 @@ impl Universe {
                 at += 1;
             }
         }
+        self.tell_ends(index, events);
+        let member = &mut self.members[index];
         if member.shown {
             return;
         }
@@ -79,6 +81,17 @@ impl Universe {
                 SourceEvent::Revoked { partitions: numbers(partitions), lost: *lost }
             }
         });
+    }
+
+    /// The client's statistics come, now and then. Only a scaler looks at them.
+    fn tell_ends(&mut self, index: usize, events: &mut Vec<SourceEvent>) {
+        if self.scenario.scaling.is_none() || !self.random.chance(200) {
+            return;
+        }
+        events.extend(self.members[index].owned.iter().map(|&partition| SourceEvent::Lag {
+            partition: number(partition),
+            end: Offset(self.logs[partition].end),
+        }));
     }
 
     /// Whether what is being assigned has been taken back already.
@@ -125,6 +138,18 @@ impl Universe {
             committed: committed.map(Offset),
             metadata,
         }
+    }
+}
+
+impl Universe {
+    /// A member moves a partition to another of its pollers. Returns from where that reads it.
+    fn moved_to(&mut self, index: usize, partition: usize, offset: i64) -> i64 {
+        self.tally.moves += 1;
+        self.checker.on_moved(&self.logs[partition], index, partition);
+        let log = &self.logs[partition];
+        // A record must be there to be passed.
+        let passed = log.find(offset).filter(|place| !self.checker.is_exempt(log, partition, *place));
+        offset + i64::from(passed.is_some() && self.breaks(Tamper::MoveAhead))
     }
 }
 
@@ -191,6 +216,34 @@ impl Source for SimSource {
         if !lost {
             universe.on_released(self.member, &places);
         }
+        Ok(())
+    }
+
+    const REROUTES: bool = true;
+
+    fn reroute(&mut self, routes: &[Reroute]) -> Result<(), SourceError> {
+        let universe = &mut *lock(&self.universe);
+        for queue in &mut self.queues {
+            for route in routes {
+                queue.discard(route.partition);
+                queue.positions.retain(|position| position.partition != place(route.partition));
+            }
+        }
+        let owned = &universe.members[self.member].owned;
+        let gone = routes.iter().any(|route| !owned.contains(&place(route.partition)));
+        if gone || universe.goes_wrong(universe.faults.assign) {
+            universe.tally.fault("move_refused");
+            note!(universe, "member {} cannot move {routes:?}", self.member);
+            let reason = "simulated: not moved".to_owned();
+            return Err(SourceError::Client { action: "moving partitions", reason });
+        }
+        for &Reroute { partition, poller, offset } in routes {
+            let partition = place(partition);
+            let next = universe.moved_to(self.member, partition, offset.0);
+            note!(universe, "member {} reads [{partition}] with poller {poller} from {next}", self.member);
+            self.queues[poller].positions.push(Position { partition, next });
+        }
+        universe.wake(self.member, universe.now);
         Ok(())
     }
 

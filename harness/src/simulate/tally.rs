@@ -30,6 +30,8 @@ pub struct Tally {
     pub dropped: u64,
     /// Records that were not delivered again because a commit's metadata said so.
     pub resumed: u64,
+    /// Partitions that moved to another poller of the same member.
+    pub moves: u64,
     /// Batches by what closed them.
     pub batches: BTreeMap<&'static str, u64>,
 }
@@ -67,6 +69,7 @@ impl Tally {
         self.kept += other.kept;
         self.dropped += other.dropped;
         self.resumed += other.resumed;
+        self.moves += other.moves;
         for (into, from) in [
             (&mut self.invocations, &other.invocations),
             (&mut self.faults, &other.faults),

@@ -16,6 +16,8 @@ pub enum Tamper {
     FalseKeeping,
     /// A partition is read from one record before its committed offset.
     ReadAgain,
+    /// A partition that moves to another poller is read from one record further.
+    MoveAhead,
     /// Two records change places.
     Reorder,
     /// A record's value is another.
@@ -26,12 +28,13 @@ pub enum Tamper {
 
 impl Tamper {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::LoseRecord,
         Self::FalseSuccess,
         Self::CommitAhead,
         Self::FalseKeeping,
         Self::ReadAgain,
+        Self::MoveAhead,
         Self::Reorder,
         Self::OtherBytes,
         Self::LoseAnswer,

@@ -281,7 +281,8 @@ impl<'f> Fleet<'f> {
         let last = std::mem::replace(&mut self.last, totals);
         let open: u64 = self.members.iter().map(|member| u64::from(member.poller.open_records())).sum();
         Load {
-            lag_records: self.lag().saturating_sub(open),
+            lag_records: self.lag(),
+            open_records: open,
             done_records: totals.done - last.done,
             room_records: totals.room - last.room,
             busy: totals.busy.saturating_sub(last.busy),

@@ -42,6 +42,7 @@ impl Check<'_> {
                 &limits::INVOCATION_THREADS,
             ),
             pollers,
+            pollers_min: self.pollers_min(given, threads, pollers),
             memory_budget: self.size(
                 "engine.memory_budget",
                 given.memory_budget,
@@ -92,6 +93,30 @@ impl Check<'_> {
             log_format: self.word("engine.log_format", given.log_format.as_ref(), LogFormat::Human),
             log_level: given.log_level.as_ref().map(|text| text.0.clone()),
         }
+    }
+
+    /// How many pollers are in use at least.
+    fn pollers_min(&mut self, given: &EngineSettings, threads: u32, pollers: u32) -> u32 {
+        const PATH: &str = "engine.pollers_min";
+        if given.pollers_min.is_none() {
+            return pollers;
+        }
+        let least = self.whole(PATH, given.pollers_min, pollers.into(), &POLLERS);
+        let comparable = POLLERS.contains(&least.into())
+            && POLLERS.contains(&pollers.into())
+            && THREADS.contains(&threads.into());
+        if comparable && least > pollers {
+            let found = format!("{least} with {pollers} pollers");
+            self.wrong(PATH, &found, "lower it, or raise engine.pollers, which is the most");
+        } else if comparable && least < threads && threads <= pollers {
+            let found = format!("{least} with {threads} threads");
+            self.wrong(
+                PATH,
+                &found,
+                "raise it, or lower engine.threads: each thread uses at least one poller",
+            );
+        }
+        least
     }
 
     /// The longest first wait and the longest wait of all.

@@ -11,4 +11,5 @@ mod position;
 mod rebalance;
 mod refusal;
 mod restart;
+mod scaling;
 mod security;
