@@ -136,7 +136,7 @@ impl Fleet {
         }
         let budget = MEMORY_BUDGET_BYTES;
         // Every other engine scales by lag, so that partitions move within engines too.
-        let pollers_min = if number % 2 == 0 { *pollers } else { 1 };
+        let pollers_min = if number.is_multiple_of(2) { *pollers } else { 1 };
         write!(
             text,
             "[engine]\npollers = {pollers}\npollers_min = {pollers_min}\nmemory_budget = {budget}\n\
