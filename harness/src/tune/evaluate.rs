@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::cost::{Billing, Cost, Prices};
 use super::goal::{Goal, Optimise, Quantile};
 use super::model::Function;
-use super::sim::{Extent, Lane, Room, Tally, simulate, simulate_exactly};
+use super::sim::{Extent, LaneSet, Room, Tally, simulate, simulate_exactly};
 use super::space::Settings;
 use crate::measure::histogram::LatencySummary;
 use crate::result::ratio;
@@ -165,11 +165,14 @@ pub struct Bench {
 pub struct Lanes<'t> {
     traffic: &'t Traffic,
     room: Room,
-    kept: BTreeMap<usize, Vec<Lane>>,
+    /// By pollers; what was used last is at the end.
+    kept: Vec<(usize, LaneSet)>,
 }
 
 /// Records in lanes that are kept for the next setting with as many pollers: some 24 bytes each.
-const KEPT_RECORDS_MAX: usize = 50_000_000;
+const KEPT_RECORDS_MAX: usize = 30_000_000;
+/// And so many lanes of short traffics.
+const KEPT_SETS_MAX: usize = 32;
 
 impl<'t> Lanes<'t> {
     /// The lanes of `traffic`.
@@ -178,16 +181,21 @@ impl<'t> Lanes<'t> {
         Self {
             traffic,
             room: Room { envelope_bytes: bench.envelope_bytes, payload_bytes_max: bench.payload_bytes_max },
-            kept: BTreeMap::new(),
+            kept: Vec::new(),
         }
     }
 
-    fn of(&mut self, pollers: usize) -> &[Lane] {
-        let all = self.traffic.arrivals.len();
-        if !self.kept.contains_key(&pollers) && (self.kept.len() + 1) * all > KEPT_RECORDS_MAX {
-            self.kept.clear();
+    fn of(&mut self, pollers: usize) -> &LaneSet {
+        if let Some(at) = self.kept.iter().position(|(of, _)| *of == pollers) {
+            self.kept[at..].rotate_left(1);
+        } else {
+            let sets_max = (KEPT_RECORDS_MAX / self.traffic.arrivals.len().max(1)).clamp(1, KEPT_SETS_MAX);
+            // The memory of what was not used for longest.
+            let mut set = if self.kept.len() < sets_max { LaneSet::default() } else { self.kept.remove(0).1 };
+            set.split(self.traffic, pollers, self.room);
+            self.kept.push((pollers, set));
         }
-        self.kept.entry(pollers).or_insert_with(|| Lane::split(self.traffic, pollers, self.room))
+        &self.kept[self.kept.len() - 1].1
     }
 }
 

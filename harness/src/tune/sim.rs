@@ -19,19 +19,41 @@ use crate::measure::histogram::{Latency, LatencySummary};
 use crate::traffic::Traffic;
 
 /// What one poller reads, with running sums.
-#[derive(Clone, Debug)]
-pub struct Lane {
+#[derive(Clone, Copy, Debug)]
+pub struct Lane<'s> {
     /// When records are there, in nanoseconds; ascending.
-    at: Vec<u64>,
+    at: &'s [u64],
     /// When they were meant to be sent.
-    born: Vec<u64>,
+    born: &'s [u64],
     /// Bytes of the records before each one, and of all at the end.
-    before: Vec<u64>,
+    before: &'s [u64],
     /// Partitions that it has records of.
     partitions: u32,
     /// Bytes of the keys of all of them in an event, commas included.
     keys_bytes: u64,
     /// Records that no event can hold.
+    oversized: u64,
+}
+
+/// The lanes of all pollers, one behind the other: however many there are, they take the same memory,
+/// which is used again.
+#[derive(Debug, Default)]
+pub struct LaneSet {
+    at: Vec<u64>,
+    born: Vec<u64>,
+    /// One more for each lane.
+    before: Vec<u64>,
+    shares: Vec<Share>,
+}
+
+/// What of a set is whose.
+#[derive(Clone, Debug, Default)]
+struct Share {
+    first: usize,
+    /// One past the last record that was placed.
+    end: usize,
+    partitions: u32,
+    keys_bytes: u64,
     oversized: u64,
 }
 
@@ -44,53 +66,66 @@ pub struct Room {
     pub payload_bytes_max: u32,
 }
 
-impl Lane {
-    /// The lanes of `pollers` pollers that share `traffic` as [`Traffic::split`] says, without records
-    /// whose event alone is too large.
-    #[must_use]
-    pub fn split(traffic: &Traffic, pollers: usize, room: Room) -> Vec<Self> {
+impl LaneSet {
+    /// Becomes the lanes of `pollers` pollers that share `traffic` as [`Traffic::split`] says, without
+    /// records whose event alone is too large.
+    pub fn split(&mut self, traffic: &Traffic, pollers: usize, room: Room) {
         let pollers = pollers.clamp(1, (traffic.partitions as usize).max(1));
-        let records = traffic.arrivals.len() / pollers;
-        let empty = || Self {
-            at: Vec::with_capacity(records),
-            born: Vec::with_capacity(records),
-            before: {
-                let mut before = Vec::with_capacity(records + 1);
-                before.push(0);
-                before
-            },
-            partitions: 0,
-            keys_bytes: 0,
-            oversized: 0,
-        };
-        let mut lanes: Vec<Self> = (0..pollers).map(|_| empty()).collect();
-        let mut seen = vec![false; traffic.partitions as usize];
         // Division by a number that is not known beforehand is dear, once for each of millions.
         let lane_of: Vec<u32> = (0..traffic.partitions).map(|partition| partition % pollers as u32).collect();
+        let mut records = vec![0_usize; pollers];
+        for arrival in &traffic.arrivals {
+            records[lane_of[arrival.partition as usize] as usize] += 1;
+        }
+        let all = traffic.arrivals.len();
+        // What was there is written over.
+        self.at.resize(all, 0);
+        self.born.resize(all, 0);
+        self.before.resize(all + pollers, 0);
+        self.shares.clear();
+        let mut first = 0;
+        for (lane, records) in records.into_iter().enumerate() {
+            self.shares.push(Share { first, end: first, ..Share::default() });
+            self.before[first + lane] = 0;
+            first += records;
+        }
+        let mut seen = vec![false; traffic.partitions as usize];
         for arrival in &traffic.arrivals {
             let place = arrival.partition as usize;
-            lanes[lane_of[place] as usize].add(arrival, &mut seen[place], room);
+            let lane = lane_of[place] as usize;
+            let share = &mut self.shares[lane];
+            let alone = room.envelope_bytes + arrival.bytes as usize + arrival.key_bytes as usize;
+            if alone > room.payload_bytes_max as usize {
+                share.oversized += 1;
+                continue;
+            }
+            if !seen[place] {
+                seen[place] = true;
+                share.keys_bytes += u64::from(arrival.key_bytes) + u64::from(share.partitions > 0);
+                share.partitions += 1;
+            }
+            let at = share.end;
+            self.at[at] = arrival.at.0;
+            self.born[at] = arrival.born.0;
+            self.before[at + lane + 1] = self.before[at + lane] + u64::from(arrival.bytes);
+            share.end += 1;
         }
-        lanes
     }
 
-    fn add(&mut self, arrival: &Arrival, seen: &mut bool, room: Room) {
-        let alone = room.envelope_bytes + arrival.bytes as usize + arrival.key_bytes as usize;
-        if alone > room.payload_bytes_max as usize {
-            self.oversized += 1;
-            return;
-        }
-        if !*seen {
-            *seen = true;
-            self.keys_bytes += u64::from(arrival.key_bytes) + u64::from(self.partitions > 0);
-            self.partitions += 1;
-        }
-        let sum = self.before[self.before.len() - 1] + u64::from(arrival.bytes);
-        self.at.push(arrival.at.0);
-        self.born.push(arrival.born.0);
-        self.before.push(sum);
+    /// The lanes.
+    pub fn lanes(&self) -> impl Iterator<Item = Lane<'_>> {
+        self.shares.iter().enumerate().map(|(lane, share)| Lane {
+            at: &self.at[share.first..share.end],
+            born: &self.born[share.first..share.end],
+            before: &self.before[share.first + lane..=share.end + lane],
+            partitions: share.partitions,
+            keys_bytes: share.keys_bytes,
+            oversized: share.oversized,
+        })
     }
+}
 
+impl Lane<'_> {
     /// Its records.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -256,23 +291,23 @@ const SAMPLES_MAX: usize = 8;
 /// What `lanes`, one for each poller, come to under `limits`, with `function`.
 #[must_use]
 pub fn simulate(
-    lanes: &[Lane],
+    lanes: &LaneSet,
     limits: &BatchLimits,
     envelope_bytes: usize,
     function: &Function,
     extent: Extent,
 ) -> Tally {
     let mut tally = Tally::new();
-    for (number, lane) in lanes.iter().enumerate() {
+    for (number, lane) in lanes.lanes().enumerate() {
         tally.oversized += lane.oversized;
         let mut function = function.of_poller(number);
-        run(lane, limits, envelope_bytes, &mut function, extent, &mut tally);
+        run(&lane, limits, envelope_bytes, &mut function, extent, &mut tally);
     }
     tally
 }
 
 fn run(
-    lane: &Lane,
+    lane: &Lane<'_>,
     limits: &BatchLimits,
     envelope_bytes: usize,
     function: &mut Function,
@@ -325,7 +360,7 @@ struct Full {
 }
 
 /// Where the batch that begins `lane`'s records `of` is full, whenever its window ends.
-fn full(lane: &Lane, of: Range<usize>, batch_size: usize, room: u64) -> Full {
+fn full(lane: &Lane<'_>, of: Range<usize>, batch_size: usize, room: u64) -> Full {
     let first = of.start;
     let by_count = first.saturating_add(batch_size).min(of.end);
     let fits = |past: usize| lane.before[past] - lane.before[first] <= room;
@@ -438,9 +473,13 @@ mod tests {
         Traffic { arrivals, partitions, filtered: 0, oversized: 0 }
     }
 
-    fn lanes(traffic: &Traffic, pollers: usize, limits: &BatchLimits) -> Vec<Lane> {
+    fn lanes(traffic: &Traffic, pollers: usize, limits: &BatchLimits) -> LaneSet {
         let room = Room { envelope_bytes: ENVELOPE, payload_bytes_max: limits.payload_bytes_max };
-        Lane::split(traffic, pollers, room)
+        let mut lanes = LaneSet::default();
+        // Memory that held something else says nothing.
+        lanes.split(traffic, pollers + 1, Room { payload_bytes_max: u32::MAX, ..room });
+        lanes.split(traffic, pollers, room);
+        lanes
     }
 
     #[test]
