@@ -17,6 +17,8 @@ const THROTTLED_KEEP: f64 = 0.75;
 /// What is left of them at least after any other decision for fewer: how long an invocation takes
 /// with more records shows only once it has them.
 const SHRINK_KEEP: f64 = 0.5;
+/// The load is looked at no more often than this.
+const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(1);
 /// How often in a row the wait for fewer is doubled.
 const DOUBLINGS_MAX: u32 = 5;
 
@@ -114,7 +116,9 @@ struct Fewer {
 impl Scaler {
     /// Begins at `now` with the fewest pollers. The first look is one interval later.
     #[must_use]
-    pub fn new(rules: ScalingRules, now: Nanos) -> Self {
+    pub fn new(mut rules: ScalingRules, now: Nanos) -> Self {
+        // Looks without a pause between them would leave no time for anything else.
+        rules.look_interval = rules.look_interval.max(LOOK_INTERVAL_MIN);
         let pollers = rules.pollers_min.max(1);
         let look_at = now + rules.look_interval;
         let last = Look { at: now, lag_records: 0 };
@@ -452,6 +456,16 @@ mod tests {
         assert_eq!(scaler.deadline(), at(240));
         assert_eq!(scaler.turn(at(240), || behind), Some(2));
         assert_eq!(scaler.pollers(), 2);
+    }
+
+    #[test]
+    fn looks_have_time_between_them() {
+        let rules = ScalingRules { look_interval: Duration::ZERO, ..ScalingRules::between(1, 2) };
+        let mut scaler = Scaler::new(rules, Nanos::ZERO);
+        assert!(scaler.deadline() > Nanos::ZERO);
+        let now = scaler.deadline();
+        scaler.turn(now, Load::default);
+        assert!(scaler.deadline() > now);
     }
 
     #[test]
