@@ -227,7 +227,8 @@ impl Tuning<'_> {
         }
         let (finalists, goal) = self.finalists(store, &traffic, &whole, &mut visited, tell)?;
         let whole = self.whole(store, &visited);
-        let (runs, mut further) = self.real_runs(store, &finalists, tell)?;
+        let mut further = Vec::new();
+        let runs = self.real_runs(store, &finalists, &mut further, tell)?;
         if traffic.arrivals.len() as u64 + traffic.filtered + traffic.oversized >= RECORDS_MAX {
             further.push(format!(
                 "only the first {RECORDS_MAX} records of the traffic were simulated: a shorter --trace would do"
@@ -236,10 +237,7 @@ impl Tuning<'_> {
         let recommended = self.after_runs(&finalists, &runs);
         let beside = self.beside(store, &traffic, (&finalists[recommended], &goal), tell)?;
         let best = &finalists[recommended].settings;
-        let exhaustive = match self.trial() {
-            Some(trial) => self.exhaustive(store, &traffic, &trial, (best, &runs), (&mut further, tell))?,
-            None => None,
-        };
+        let exhaustive = self.exhaustive(store, &traffic, (best, &runs), (&mut further, tell))?;
         store.flush()?;
         let evidence = tuned::Evidence {
             plan,
@@ -286,28 +284,15 @@ impl Tuning<'_> {
         Ok(traffic)
     }
 
-    /// What runs settings for real, if that is wanted.
-    fn trial(&self) -> Option<Trial<'_>> {
-        let (length, _) = self.plan.runs?;
-        Some(Trial {
-            name: &self.plan.name,
-            spec: &self.plan.spec,
-            partitions: self.plan.scenario.workload.partitions,
-            length,
-            bench: &self.bench,
-            calibration: &self.calibration,
-        })
-    }
-
+    /// The first finalists in real runs, if that is wanted.
     fn real_runs(
         &self,
         store: &mut Store,
         finalists: &[Finalist],
+        remarks: &mut Vec<String>,
         tell: &mut dyn FnMut(TuneTick),
-    ) -> anyhow::Result<(Vec<verify::Measured>, Vec<String>)> {
-        let (mut runs, mut remarks) = (Vec::new(), Vec::new());
-        let Some((_, count)) = self.plan.runs else { return Ok((runs, remarks)) };
-        let Some(trial) = self.trial() else { return Ok((runs, remarks)) };
+    ) -> anyhow::Result<Vec<verify::Measured>> {
+        let Some((_, count)) = self.plan.runs else { return Ok(Vec::new()) };
         let keeps_up = |finalist: &&Finalist| finalist.by_seed.iter().all(|one| one.keeps_up);
         let chosen: Vec<Settings> = finalists[..1]
             .iter()
@@ -315,6 +300,28 @@ impl Tuning<'_> {
             .take(count)
             .map(|finalist| finalist.settings)
             .collect();
+        self.run_each(store, &chosen, remarks, tell)
+    }
+
+    /// Runs each of `chosen` for real, if it was not run before. An interrupt ends that, and what cannot
+    /// be run, which is added to `remarks`: what was searched is worth a report without its runs.
+    fn run_each(
+        &self,
+        store: &mut Store,
+        chosen: &[Settings],
+        remarks: &mut Vec<String>,
+        tell: &mut dyn FnMut(TuneTick),
+    ) -> anyhow::Result<Vec<verify::Measured>> {
+        let Some((length, _)) = self.plan.runs else { return Ok(Vec::new()) };
+        let trial = Trial {
+            name: &self.plan.name,
+            spec: &self.plan.spec,
+            partitions: self.plan.scenario.workload.partitions,
+            length,
+            bench: &self.bench,
+            calibration: &self.calibration,
+        };
+        let mut runs = Vec::with_capacity(chosen.len());
         for (number, settings) in chosen.iter().enumerate() {
             if let Some(known) = store.run(settings) {
                 runs.push(known.clone());
@@ -326,24 +333,23 @@ impl Tuning<'_> {
             let measured = trial.run(settings, self.interrupted, &mut |tick| {
                 tell(TuneTick {
                     phase: format!("run {} of {}: {settings}", number + 1, chosen.len()),
-                    done_share: tick.done_share,
+                    done_share: (number as f64 + tick.done_share) / chosen.len() as f64,
                 });
             });
-            // What was searched is worth a report without its runs.
-            let measured = match measured {
-                Ok(measured) => measured,
+            match measured {
+                // One that was cut short is no evidence.
+                _ if self.interrupted.load(Ordering::Relaxed) => break,
+                Ok(measured) => {
+                    store.ran(measured.clone())?;
+                    runs.push(measured);
+                }
                 Err(error) => {
                     remarks.push(format!("{settings} could not be run: {error:#}"));
                     break;
                 }
-            };
-            // One that was cut short is no evidence.
-            if !self.interrupted.load(Ordering::Relaxed) {
-                store.ran(measured.clone())?;
-                runs.push(measured);
             }
         }
-        Ok((runs, remarks))
+        Ok(runs)
     }
 
     /// The recommended setting, with one parameter doubled or halved; AWS's defaults with as many pollers

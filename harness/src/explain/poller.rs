@@ -294,6 +294,16 @@ mod tests {
             .collect()
     }
 
+    /// Each so many milliseconds after the one before, with its partition and bytes.
+    fn with_gaps(gaps: Vec<(u64, u32, u32)>) -> Vec<Arrival> {
+        let mut now = 0;
+        let arrival = |(gap, partition, bytes)| {
+            now += gap;
+            Arrival { at: at(now), born: at(now), partition, bytes, key_bytes: 10 }
+        };
+        gaps.into_iter().map(arrival).collect()
+    }
+
     fn limits(batch_size: u32, window_ms: u64) -> BatchLimits {
         BatchLimits { batch_size, window: MS(window_ms), payload_bytes_max: 1_000 }
     }
@@ -351,14 +361,7 @@ mod tests {
             window_ms in 0_u64..20,
             function_ms in 0_u64..40,
         ) {
-            let mut now = 0;
-            let arrivals: Vec<Arrival> = gaps
-                .into_iter()
-                .map(|(gap, partition, bytes)| {
-                    now += gap;
-                    Arrival { at: at(now), born: at(now), partition, bytes, key_bytes: 10 }
-                })
-                .collect();
+            let arrivals = with_gaps(gaps);
             let limits = limits(batch_size, window_ms);
             let mut whole = Vec::new();
             poll(&arrivals, &limits, 50, |_, _| MS(function_ms), |sent, _| whole.push(*sent));
@@ -384,14 +387,7 @@ mod tests {
             batch_size in 1_u32..20,
             function_ms in 0_u64..400,
         ) {
-            let mut now = 0;
-            let arrivals: Vec<Arrival> = gaps
-                .into_iter()
-                .map(|(gap, partition, bytes)| {
-                    now += gap;
-                    Arrival { at: at(now), born: at(now), partition, bytes, key_bytes: 10 }
-                })
-                .collect();
+            let arrivals = with_gaps(gaps);
             let limits = limits(batch_size, 10);
             let (mut poller, mut all) = (Poller::new(&limits, 50), Vec::new());
             let read = poller.run(&arrivals, at(stop), |_, _| MS(function_ms), |_, records| {
@@ -413,14 +409,7 @@ mod tests {
             window_ms in 0_u64..20,
             function_ms in 0_u64..40,
         ) {
-            let mut now = 0;
-            let arrivals: Vec<Arrival> = gaps
-                .into_iter()
-                .map(|(gap, partition, bytes)| {
-                    now += gap;
-                    Arrival { at: at(now), born: at(now), partition, bytes, key_bytes: 10 }
-                })
-                .collect();
+            let arrivals = with_gaps(gaps);
             let limits = limits(batch_size, window_ms);
             let (mut seen, mut free_at) = (Vec::new(), Nanos::ZERO);
             let mut holds = true;

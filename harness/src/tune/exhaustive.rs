@@ -8,7 +8,7 @@ use super::evaluate::{Fidelity, Lanes};
 use super::goal::{Goal, Optimise, Quantile};
 use super::space::Settings;
 use super::store::Store;
-use super::verify::{Measured, Trial};
+use super::verify::Measured;
 use super::{TuneTick, Tuning};
 use crate::traffic::Traffic;
 
@@ -74,13 +74,11 @@ fn value(run: &Measured, goal: &Goal) -> Option<f64> {
 }
 
 impl Tuning<'_> {
-    /// Runs so many further settings as the plan says; `None` if it says none. What cannot be run ends
-    /// it, and is added to `remarks`.
+    /// Runs so many further settings as the plan says; `None` if it says none.
     pub(super) fn exhaustive(
         &self,
         store: &mut Store,
         traffic: &Traffic,
-        trial: &Trial<'_>,
         (recommended, others): (&Settings, &[Measured]),
         (remarks, tell): (&mut Vec<String>, &mut dyn FnMut(TuneTick)),
     ) -> anyhow::Result<Option<Exhaustive>> {
@@ -88,33 +86,7 @@ impl Tuning<'_> {
             return Ok(None);
         }
         let (chosen, left_out) = self.spread(store, traffic, recommended, others)?;
-        let mut runs = Vec::new();
-        for (number, settings) in chosen.iter().enumerate() {
-            if let Some(known) = store.run(settings) {
-                runs.push(known.clone());
-                continue;
-            }
-            if self.interrupted.load(Ordering::Relaxed) {
-                break;
-            }
-            let measured = trial.run(settings, self.interrupted, &mut |tick| {
-                tell(TuneTick {
-                    phase: format!("run {} of {} for comparison: {settings}", number + 1, chosen.len()),
-                    done_share: (number as f64 + tick.done_share) / chosen.len() as f64,
-                });
-            });
-            match measured {
-                _ if self.interrupted.load(Ordering::Relaxed) => break,
-                Ok(measured) => {
-                    store.ran(measured.clone())?;
-                    runs.push(measured);
-                }
-                Err(error) => {
-                    remarks.push(format!("{settings} could not be run for comparison: {error:#}"));
-                    break;
-                }
-            }
-        }
+        let runs = self.run_each(store, &chosen, remarks, tell)?;
         Ok(Some(Exhaustive::judge(&self.plan.goal, recommended, left_out, runs, others)))
     }
 
