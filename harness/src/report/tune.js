@@ -173,7 +173,7 @@
     Plotly.react("scaling", traces, layout({ xaxis: { title: { text: "s" } },
       yaxis: { title: { text: "records that wait" }, rangemode: "tozero" },
       yaxis2: { title: { text: "invocations at once" }, overlaying: "y", side: "right", rangemode: "tozero", showgrid: false },
-      margin: { l: 60, r: 50, t: 10, b: 45 } }), config);
+      legend: { orientation: "h", y: -0.2, yanchor: "top", x: 0, font: { size: 11 } }, margin: { l: 60, r: 50, t: 10, b: 120 } }), config);
     document.getElementById("assumed").textContent =
       result.scaling.map((s) => `${s.name}: ${s.assumed}.`).join(" ");
   }

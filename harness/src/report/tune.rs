@@ -150,7 +150,10 @@ fn moved(out: &mut String, tuned: &Tuned) -> fmt::Result {
 
 fn habits(out: &mut String, tuned: &Tuned) -> fmt::Result {
     let Some(as_is) = tuned.habits.first() else { return Ok(()) };
-    writeln!(out, "\nIf there were less in each record, with the settings that are best then\n")?;
+    writeln!(
+        out,
+        "\nIf there were less in each record, with the settings that are best then for the first draw\n"
+    )?;
     for one in &tuned.habits {
         row(out, one.habit.name(), &one.evaluation, &as_is.evaluation)?;
         writeln!(out, "    {}", one.evaluation.settings)?;

@@ -133,7 +133,9 @@ other setting beats in age, cost and capacity together. Hover to see a setting, 
 <section><h2>In real runs, and simulated</h2>
 <p id="runs-none" hidden>Nothing was run: these figures are the simulator's alone.</p><p id="exhaustive"></p>
 <div class="scroll bounded"><table id="runs"></table></div></section>
-<section><h2>If one parameter is halved or doubled, or records had less in them</h2><div class="scroll"><table id="sensitivity"></table></div></section>
+<section><h2>If one parameter is halved or doubled, or records had less in them</h2>
+<p>The rows of records are the best settings for the first draw of the traffic alone: compare them with each other.</p>
+<div class="scroll"><table id="sensitivity"></table></div></section>
 <section class="pair"><div><h2>Record age</h2>
 <p>From the moment at which a record was meant to be sent until the function had answered, so that nothing a stall holds
 back is left out (no coordinated omission).</p><div id="cdf" class="plot"></div></div>

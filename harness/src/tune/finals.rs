@@ -91,7 +91,7 @@ impl Tuning<'_> {
             }
         }
         let goal = self.plan.goal.tightened(keeps.or(misses).unwrap_or(1.0));
-        self.polish(&mut finalists, store, &mut draws)?;
+        self.polish(&mut finalists, (whole, &goal), store, &mut draws)?;
         let fallback = self.plan.goal.tightened(keeps.unwrap_or(1.0) * FALLBACK_SHARE);
         let fallback = self.best_for(&fallback, store, traffic, whole, visited)?;
         let mut further = vec![fallback];
@@ -115,27 +115,53 @@ impl Tuning<'_> {
     }
 
     /// Moves the parameters of the best finalist for as long as that is better with all draws, and the
-    /// records to be simulated are not too many.
+    /// records to be simulated are not too many. Then those of the best for `goal` with a poller less
+    /// and with one more: another number of pollers wants another batch size and window too.
     fn polish(
         &self,
         finalists: &mut Vec<Finalist>,
+        (whole, goal): (&[Evaluation], &Goal),
         store: &mut Store,
         draws: &mut Draws<'_>,
     ) -> anyhow::Result<()> {
         let each = draws.first.arrivals.len() * (draws.others.len() + 1);
         let mut left = POLISHED_RECORDS_MAX / each.max(1);
-        let Some(first) = finalists.iter().min_by(|one, other| self.order(one, other)).cloned() else {
+        let Some(best) = finalists.iter().min_by(|one, other| self.order(one, other)).cloned() else {
             return Ok(());
         };
-        let mut here = first;
-        'factors: for factor in POLISH_FACTORS {
+        let pollers = best.settings.pollers;
+        let polished = self.polished(best, &mut left, store, draws)?;
+        self.push(finalists, polished);
+        for pollers in [pollers.saturating_sub(1), pollers + 1] {
+            let with_as_many = whole.iter().filter(|one| one.settings.pollers == pollers);
+            let Some(start) = with_as_many.min_by(|one, other| compare(one, other, goal)) else { continue };
+            if left == 0 || self.interrupted.load(Ordering::Relaxed) {
+                break;
+            }
+            left -= 1;
+            let start = self.finalist(&start.settings, store, draws)?;
+            let polished = self.polished(start, &mut left, store, draws)?;
+            self.push(finalists, polished);
+        }
+        Ok(())
+    }
+
+    /// What moving the parameters of `here` makes of it, while there are settings `left` to be measured.
+    fn polished(
+        &self,
+        mut here: Finalist,
+        left: &mut usize,
+        store: &mut Store,
+        draws: &mut Draws<'_>,
+    ) -> anyhow::Result<Finalist> {
+        for factor in POLISH_FACTORS {
             loop {
                 let from = here.settings;
                 for (_, settings) in self.plan.space.beside(&from, factor) {
-                    if left == 0 || self.interrupted.load(Ordering::Relaxed) {
-                        break 'factors;
+                    if *left == 0 || self.interrupted.load(Ordering::Relaxed) {
+                        return Ok(here);
                     }
-                    left -= 1;
+                    *left -= 1;
                     let finalist = self.finalist(&settings, store, draws)?;
                     if self.order(&finalist, &here).is_lt() {
                         here = finalist;
@@ -146,8 +172,7 @@ impl Tuning<'_> {
                 }
             }
         }
-        self.push(finalists, here);
-        Ok(())
+        Ok(here)
     }
 
     /// The best setting for `goal` with the first draw: the best that was found, and what moving its
