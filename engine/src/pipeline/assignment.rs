@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::commit::Watermark;
 use crate::ids::Partition;
+use crate::scale::Spread;
 use crate::source::{Source, SourceError};
 
 use super::commits::finished_before;
@@ -16,25 +17,9 @@ use super::thread::{ConsumerThread, Scratch};
 /// How soon to try again to begin reading what was assigned, or what moved.
 pub(super) const ASSIGN_PAUSE: Duration = Duration::from_secs(1);
 
-/// Gives each partition to the poller that has the fewest.
-pub(super) struct Spread {
-    /// Partitions of each poller.
-    partitions: Vec<usize>,
-}
-
-impl Spread {
-    /// Over `pollers`, at least one, with what they read now.
-    pub(super) fn over(pollers: &[Poller]) -> Self {
-        Self { partitions: pollers.iter().map(|poller| poller.partitions.active().count()).collect() }
-    }
-
-    /// The poller for one partition more.
-    pub(super) fn lightest(&mut self) -> usize {
-        let pollers = 0..self.partitions.len();
-        let lightest = pollers.min_by_key(|&poller| self.partitions[poller]).expect("at least one poller");
-        self.partitions[lightest] += 1;
-        lightest
-    }
+/// Over `pollers`, with what they read now.
+pub(super) fn spread(pollers: &[Poller]) -> Spread {
+    Spread::over(pollers.iter().map(|poller| poller.partitions.active().count()))
 }
 
 impl<S: Source> ConsumerThread<S> {
@@ -70,7 +55,7 @@ impl<S: Source> ConsumerThread<S> {
         let Scratch { routes, starts, .. } = &mut self.scratch;
         routes.clear();
         starts.clear();
-        let mut spread = Spread::over(&self.pollers[..in_use]);
+        let mut spread = spread(&self.pollers[..in_use]);
         routes.extend(partitions.iter().map(|&partition| (partition, spread.lightest())));
         if let Err(error) = self.source.assign(routes, starts) {
             self.on_problem(&error, "; it is tried again");

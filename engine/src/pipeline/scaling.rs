@@ -10,7 +10,7 @@ use crate::scale::{Load, Scaler, ScalingRules, surplus};
 use crate::source::{Reroute, Source};
 use crate::time::Nanos;
 
-use super::assignment::{ASSIGN_PAUSE, Spread};
+use super::assignment::{ASSIGN_PAUSE, spread};
 use super::effort::Effort;
 use super::listing;
 use super::moves::Moves;
@@ -124,7 +124,7 @@ impl<S: Source> ConsumerThread<S> {
         if ready.is_empty() {
             return false;
         }
-        let mut spread = Spread::over(&self.pollers[..scaling.pollers()]);
+        let mut spread = spread(&self.pollers[..scaling.pollers()]);
         let route = |&partition| {
             let offset = parted_at(partition)?;
             Some(Reroute { partition, poller: spread.lightest(), offset })

@@ -1,7 +1,8 @@
 //! How many pollers a mapping uses, by its lag.
 //!
 //! A [`Scaler`] is shown the [`Load`] now and then and says how many pollers there should be, as
-//! its [`ScalingRules`] have it. [`surplus`] says which partitions change their poller then.
+//! its [`ScalingRules`] have it. [`surplus`] says which partitions change their poller then,
+//! [`Spread`] which one they go to.
 //!
 //! More pollers bring more through at once, and make emptier batches: each invocation that could have
 //! been saved is paid for. So there are as few as keep up, and more while the lag asks for them.
@@ -12,6 +13,6 @@ mod moves;
 mod rules;
 mod scaler;
 
-pub use moves::surplus;
+pub use moves::{Spread, surplus};
 pub use rules::ScalingRules;
 pub use scaler::{Load, Scaler};

@@ -2,11 +2,37 @@
 
 use crate::ids::Partition;
 
+/// Gives each partition to the poller that has the fewest.
+#[derive(Clone, Debug)]
+pub struct Spread {
+    /// Partitions of each poller.
+    partitions: Vec<usize>,
+}
+
+impl Spread {
+    /// Over pollers, at least one, that have so many `partitions` now.
+    #[must_use]
+    pub fn over(partitions: impl IntoIterator<Item = usize>) -> Self {
+        Self { partitions: partitions.into_iter().collect() }
+    }
+
+    /// The poller for one partition more: of those with the fewest, the first.
+    ///
+    /// # Panics
+    /// If there is no poller.
+    pub fn lightest(&mut self) -> usize {
+        let pollers = 0..self.partitions.len();
+        let lightest = pollers.min_by_key(|&poller| self.partitions[poller]).expect("at least one poller");
+        self.partitions[lightest] += 1;
+        lightest
+    }
+}
+
 /// The partitions that must leave their poller when the first `pollers` pollers share all of them,
 /// so that afterwards none has two more than another: those of pollers that are no longer used, and
 /// what others have too much. `routes` names each partition's poller.
 ///
-/// Each is then given to whoever has the fewest. As few as possible move: moving one means to wait
+/// Each is then given to whoever has the fewest ([`Spread`]). As few as possible move: moving one means to wait
 /// for its invocation and to fetch its records again. Of a poller's partitions the last in `routes`
 /// move first.
 #[must_use]
@@ -79,9 +105,9 @@ mod tests {
             }
             let kept: usize = counts.iter().sum();
             prop_assert_eq!(kept + moved.len(), before.len());
+            let mut spread = Spread::over(counts.iter().copied());
             for _ in &moved {
-                let lightest = (0..pollers).min_by_key(|&poller| counts[poller]).unwrap();
-                counts[lightest] += 1;
+                counts[spread.lightest()] += 1;
             }
             let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
             prop_assert!(most - least <= 1, "{:?}", counts);

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use super::text::{bytes, count, milliseconds};
 use crate::tune::evaluate::Evaluation;
-use crate::tune::goal::{Optimise, Quantile};
+use crate::tune::goal::Optimise;
 use crate::tune::tuned::{Candidate, Tuned};
 use crate::workload::units::Bytes;
 
@@ -74,7 +74,7 @@ fn indented(out: &mut String, text: &str) -> fmt::Result {
 }
 
 fn headline(out: &mut String, tuned: &Tuned, best: &Candidate) -> fmt::Result {
-    let quantile = tuned.wanted.age.map_or(Quantile::P99, |limit| limit.quantile);
+    let quantile = tuned.wanted.quantile();
     let one = &best.evaluation;
     let currency = &tuned.prices.currency;
     let line = |out: &mut String, name: &str, text: &str| writeln!(out, "  {name:<14} {text}");

@@ -7,7 +7,6 @@ use std::fmt::{self, Write};
 
 use super::text::{bytes, count, escape, milliseconds};
 use super::tune::money;
-use crate::tune::goal::Quantile;
 use crate::tune::tuned::Tuned;
 use crate::workload::units::Bytes;
 
@@ -84,7 +83,7 @@ fn answer(out: &mut String, tuned: &Tuned) -> fmt::Result {
     ] {
         writeln!(out, "<div><dt>{name}</dt><dd>{value}</dd></div>")?;
     }
-    let quantile = tuned.wanted.age.map_or(Quantile::P99, |limit| limit.quantile);
+    let quantile = tuned.wanted.quantile();
     writeln!(
         out,
         "<div><dt>{quantile} record age</dt><dd>{}<small>95 % interval {} to {}, {} draws</small></dd></div>\n\

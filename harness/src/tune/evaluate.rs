@@ -8,7 +8,7 @@ use pelton::time::Nanos;
 use serde::{Deserialize, Serialize};
 
 use super::cost::{Billing, Cost, Prices};
-use super::goal::{Goal, Optimise, Quantile};
+use super::goal::{Goal, Optimise};
 use super::model::Function;
 use super::sim::{Extent, LaneSet, Room, Tally, simulate, simulate_exactly};
 use super::space::Settings;
@@ -90,8 +90,7 @@ impl Evaluation {
     /// How well it meets `goal`.
     #[must_use]
     pub fn score(&self, goal: &Goal) -> Score {
-        let quantile = goal.age.map_or(Quantile::P99, |limit| limit.quantile);
-        let age = quantile.of(&self.age) as f64;
+        let age = goal.quantile().of(&self.age) as f64;
         let over = goal
             .age
             .map_or(0.0, |limit| age / (limit.at_most.as_micros() as f64 * (1.0 - AGE_MARGIN_SHARE)) - 1.0);

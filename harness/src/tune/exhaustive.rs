@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use serde::{Deserialize, Serialize};
 
 use super::evaluate::{Fidelity, Lanes};
-use super::goal::{Goal, Optimise, Quantile};
+use super::goal::{Goal, Optimise};
 use super::space::Settings;
 use super::store::Store;
 use super::verify::Measured;
@@ -64,10 +64,7 @@ impl Exhaustive {
 fn value(run: &Measured, goal: &Goal) -> Option<f64> {
     match goal.optimise {
         Optimise::Cost => run.real.per_million_records,
-        Optimise::Age => {
-            let quantile = goal.age.map_or(Quantile::P99, |limit| limit.quantile);
-            Some(quantile.of(&run.real.age) as f64)
-        }
+        Optimise::Age => Some(goal.quantile().of(&run.real.age) as f64),
         // At a given rate a run does not show what more would come through.
         Optimise::Throughput => None,
     }

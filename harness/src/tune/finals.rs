@@ -232,8 +232,10 @@ impl Tuning<'_> {
     /// The best first: those that keep all limits with every draw, by the draw in the middle.
     fn order(&self, one: &Finalist, other: &Finalist) -> std::cmp::Ordering {
         let goal = &self.plan.goal;
-        let meets = |finalist: &Finalist| self.meets(finalist);
-        meets(other).cmp(&meets(one)).then_with(|| compare(&one.middle(goal), &other.middle(goal), goal))
+        other
+            .meets(self.plan)
+            .cmp(&one.meets(self.plan))
+            .then_with(|| compare(&one.middle(goal), &other.middle(goal), goal))
     }
 
     /// Another finalist than the first, if that missed the limit of age in its run and another one did
@@ -248,19 +250,14 @@ impl Tuning<'_> {
             return 0;
         }
         let keeping =
-            finalists.iter().enumerate().filter(|(_, one)| kept(one) == Some(true) && self.meets(one));
+            finalists.iter().enumerate().filter(|(_, one)| kept(one) == Some(true) && one.meets(self.plan));
         keeping.min_by(|(_, one), (_, other)| self.order(one, other)).map_or(0, |(at, _)| at)
     }
 
-    /// Whether `finalist` keeps all limits with every draw.
-    pub(super) fn meets(&self, finalist: &Finalist) -> bool {
-        finalist.by_seed.len() as u64 >= self.plan.seeds && Estimate::worst(finalist, &self.plan.goal) <= 0.0
-    }
-
-    /// Adds `finalist`, unless it is there, or lacks draws that others have: an interrupt came.
+    /// Adds `finalist`, unless it is there, or lacks draws that others have.
     fn push(&self, finalists: &mut Vec<Finalist>, finalist: Finalist) {
-        let is_whole = finalist.by_seed.len() as u64 >= self.plan.seeds;
-        if finalists.is_empty() || (is_whole && finalists.iter().all(|one| one.settings != finalist.settings))
+        if finalists.is_empty()
+            || (finalist.is_whole(self.plan) && finalists.iter().all(|one| one.settings != finalist.settings))
         {
             finalists.push(finalist);
         }

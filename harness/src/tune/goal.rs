@@ -117,6 +117,12 @@ pub struct Goal {
 }
 
 impl Goal {
+    /// The figure of ages that matters: that of the limit, or p99 without one.
+    #[must_use]
+    pub fn quantile(&self) -> Quantile {
+        self.age.map_or(Quantile::P99, |limit| limit.quantile)
+    }
+
     /// The same with a limit of age that is so much of this one.
     #[must_use]
     pub fn tightened(&self, share: f64) -> Self {

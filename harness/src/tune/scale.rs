@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pelton::batch::{BatchLimits, FlushCause};
 use pelton::ids::Partition;
-use pelton::scale::{Load, Scaler, ScalingRules, surplus};
+use pelton::scale::{Load, Scaler, ScalingRules, Spread, surplus};
 use pelton::time::Nanos;
 use serde::{Deserialize, Serialize};
 
@@ -147,11 +147,10 @@ struct Fleet<'f> {
     /// Records whose answer comes in that second.
     done_in: Vec<u64>,
     arrived: u64,
-    done: u64,
-    room: u64,
-    attempts: u64,
-    throttled: u64,
     seconds: usize,
+    /// Since the beginning; time is added up at a look.
+    totals: Totals,
+    /// As of the last look.
     last: Totals,
 }
 
@@ -196,11 +195,8 @@ impl<'f> Fleet<'f> {
             tally: Tally::new(),
             done_in: Vec::new(),
             arrived: 0,
-            done: 0,
-            room: 0,
-            attempts: 0,
-            throttled: 0,
             seconds: 0,
+            totals: Totals::default(),
             last: Totals::default(),
         }
     }
@@ -214,7 +210,7 @@ impl<'f> Fleet<'f> {
         for member in &mut self.members {
             member.settle();
             let (tally, done_in) = (&mut self.tally, &mut self.done_in);
-            let (attempts, throttled, room) = (&mut self.attempts, &mut self.throttled, &mut self.room);
+            let Totals { attempts, throttled, room, .. } = &mut self.totals;
             let batch_size = self.limits.batch_size;
             let (function, before) = (&mut member.function, member.poller.poll().oversized);
             let tally = std::cell::RefCell::new(tally);
@@ -240,13 +236,13 @@ impl<'f> Fleet<'f> {
                 },
             );
             let oversized = member.poller.poll().oversized - before;
-            self.done += oversized;
+            self.totals.done += oversized;
             if member.read > member.queue.len() / 2 {
                 member.queue.drain(..member.read);
                 member.read = 0;
             }
         }
-        self.done += self.done_in.get(self.seconds).copied().unwrap_or(0);
+        self.totals.done += self.done_in.get(self.seconds).copied().unwrap_or(0);
         self.seconds += 1;
     }
 
@@ -261,7 +257,7 @@ impl<'f> Fleet<'f> {
     }
 
     fn lag(&self) -> u64 {
-        self.arrived - self.done
+        self.arrived - self.totals.done
     }
 
     /// Since the last look.
@@ -270,14 +266,9 @@ impl<'f> Fleet<'f> {
             let to_come = member.poller.busy_until().map_or(Duration::ZERO, |until| until.since(now));
             member.poller.poll().busy.saturating_sub(to_come)
         });
-        let totals = Totals {
-            done: self.done,
-            room: self.room,
-            // A poller by these rules is busy while all of its invocations are.
-            busy: busy.sum::<Duration>() / self.mode.invocations_per_poller as u32,
-            attempts: self.attempts,
-            throttled: self.throttled,
-        };
+        // A poller by these rules is busy while all of its invocations are.
+        self.totals.busy = busy.sum::<Duration>() / self.mode.invocations_per_poller as u32;
+        let totals = self.totals;
         let last = std::mem::replace(&mut self.last, totals);
         let open: u64 = self.members.iter().map(|member| u64::from(member.poller.open_records())).sum();
         Load {
@@ -335,10 +326,9 @@ impl<'f> Fleet<'f> {
                 load[*of] += 1;
             }
         }
+        let mut spread = Spread::over(load);
         for partition in moved {
-            let lightest = (0..wanted).min_by_key(|&member| load[member]).unwrap_or(0);
-            load[lightest] += 1;
-            self.routes[partition.0 as usize].1 = lightest;
+            self.routes[partition.0 as usize].1 = spread.lightest();
         }
         for arrival in arrivals {
             self.give(arrival);

@@ -10,7 +10,7 @@ use super::advice::{self, Advice};
 use super::cost::{Billing, Prices, event_pollers};
 use super::evaluate::{Bench, Evaluation};
 use super::exhaustive::Exhaustive;
-use super::goal::{Goal, Quantile};
+use super::goal::Goal;
 use super::probe::Probe;
 use super::scale::{Mode, Second, follow};
 use super::sim::simulate_exactly;
@@ -230,14 +230,24 @@ impl Finalist {
     /// The evaluation of the middle seed.
     #[must_use]
     pub fn middle(&self, goal: &Goal) -> Evaluation {
-        let quantile = quantile(goal);
+        let quantile = goal.quantile();
         let mut order: Vec<&Evaluation> = self.by_seed.iter().collect();
         order.sort_by_key(|one| quantile.of(&one.age));
         order[order.len() / 2].clone()
     }
 
+    /// Whether it was measured with all draws: it is not if an interrupt came.
+    pub(super) fn is_whole(&self, plan: &TunePlan) -> bool {
+        self.by_seed.len() as u64 >= plan.seeds
+    }
+
+    /// Whether it keeps all limits with every draw.
+    pub(super) fn meets(&self, plan: &TunePlan) -> bool {
+        self.is_whole(plan) && Estimate::worst(self, &plan.goal) <= 0.0
+    }
+
     fn candidate(&self, goal: &Goal) -> Candidate {
-        let quantile = quantile(goal);
+        let quantile = goal.quantile();
         let of = |value: &dyn Fn(&Evaluation) -> f64| {
             Estimate::of(&self.by_seed.iter().map(value).collect::<Vec<_>>())
         };
@@ -273,10 +283,6 @@ impl Estimate {
     pub fn worst(finalist: &Finalist, goal: &Goal) -> f64 {
         finalist.by_seed.iter().map(|one| one.score(goal).miss).fold(0.0, f64::max)
     }
-}
-
-fn quantile(goal: &Goal) -> Quantile {
-    goal.age.map_or(Quantile::P99, |limit| limit.quantile)
 }
 
 /// What a recommended setting is compared with, all measured alike.
@@ -324,9 +330,7 @@ impl Evidence<'_> {
         let (ages, lag) = self.follow(&best.settings);
         let recommended = Recommended {
             like_others: like_others.clone(),
-            meets_goal: best.by_seed.len() as u64 >= self.plan.seeds
-                && Estimate::worst(best, goal) <= 0.0
-                && kept,
+            meets_goal: best.meets(self.plan) && kept,
             ages,
             lag,
             advice: advice::advice(&best.settings, self.plan),
