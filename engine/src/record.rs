@@ -45,6 +45,10 @@ pub trait Record {
     where
         Self: 'a;
 
+    /// Whether walking the headers calls nothing: they are in memory as they are handed out. The
+    /// writer then writes them where it writes the rest, and not in a function of its own.
+    const HEADERS_AT_HAND: bool = false;
+
     /// Where the record lies.
     fn partition(&self) -> Partition;
     /// Where in the partition.
@@ -91,6 +95,8 @@ impl Record for RecordRef<'_> {
         = std::iter::Copied<std::slice::Iter<'a, Header<'a>>>
     where
         Self: 'a;
+
+    const HEADERS_AT_HAND: bool = true;
 
     fn partition(&self) -> Partition {
         self.partition

@@ -41,7 +41,6 @@ const UNSAFE_FILES: [&str; 24] = [
     "payload/cursor.rs",
     "payload/kernel.rs",
     "payload/writer.rs",
-    "payload/stamp.rs",
     "payload/headers.rs",
     "payload/internals.rs",
     "payload/tests/pages.rs",
@@ -53,8 +52,9 @@ const UNSAFE_FILES: [&str; 24] = [
     "payload/base64/avx2.rs",
     "payload/base64/avx512.rs",
     "payload/base64/avx2_digits.rs",
-    "payload/base64/avx512_digits.rs",
+    "payload/base64/avx512_base64.rs",
     "payload/base64/avx512_headers.rs",
+    "payload/base64/avx512_stamp.rs",
 ];
 
 /// Lines of code and docs in one file, before its tests.

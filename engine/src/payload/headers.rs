@@ -71,35 +71,53 @@ const fn number_entry(byte: u8) -> u64 {
     text | (len as u64 + 2) << 56
 }
 
-/// Puts `{"name":[…]},` at `to` and returns its end. `plain` copies a name that needs no escaping;
-/// `numbers` puts each byte's number with a comma after it.
+/// How a tier writes what a header is made of. A trait and not closures, because those are not
+/// inlined by force, and the tiers' loops depend on it.
 ///
 /// # Safety
-/// The header's text, and [`SPILL_BYTES`](super::kernel::SPILL_BYTES) behind it, are valid for
-/// writes; `plain` and `numbers` write their text there and spill less than that.
+/// A routine writes its text at `to`, spills less than [`SPILL_BYTES`](super::kernel::SPILL_BYTES)
+/// behind it, and returns its end.
+///
+/// For callers: the text and the spill are valid for writes; the CPU has the features of the tier.
+#[expect(unsafe_code, reason = "part of the kernels")]
+pub(super) unsafe trait HeaderParts {
+    /// A name, escaped; `None` if it is one that the routine does not care for.
+    ///
+    /// # Safety
+    /// As for the trait.
+    unsafe fn name(name: &[u8], to: *mut u8) -> Option<*mut u8>;
+
+    /// Each byte's number, with a comma after it.
+    ///
+    /// # Safety
+    /// As for the trait; `value` is not empty.
+    unsafe fn numbers(value: &[u8], to: *mut u8) -> *mut u8;
+}
+
+/// Puts `{"name":[…]},` at `to` and returns its end; `None` if the name is none for `P`.
+///
+/// # Safety
+/// As for [`HeaderParts`].
 #[expect(unsafe_code, reason = "part of the kernels")]
 #[expect(clippy::multiple_unsafe_ops_per_block, reason = "the header's bound covers all its stores")]
 #[inline(always)]
-pub(super) unsafe fn put_header(
+pub(super) unsafe fn put_header<P: HeaderParts>(
     name: &[u8],
     value: &[u8],
     mut to: *mut u8,
-    plain: impl Fn(&[u8], *mut u8) -> Option<*mut u8>,
-    numbers: impl Fn(&[u8], *mut u8) -> *mut u8,
-) -> *mut u8 {
+) -> Option<*mut u8> {
     // SAFETY: each store is part of the header's text or spills less than eight bytes.
     unsafe {
         to.cast::<[u8; 2]>().write_unaligned(*b"{\"");
-        to = to.add(2);
-        to = plain(name, to).unwrap_or_else(|| put_escaped(name, to));
+        to = P::name(name, to.add(2))?;
         to.cast::<[u8; 4]>().write_unaligned(*b"\":[ ");
         to = to.add(3);
         if !value.is_empty() {
             // The bracket takes the place of the last number's comma.
-            to = numbers(value, to).sub(1);
+            to = P::numbers(value, to).sub(1);
         }
         to.cast::<[u8; 4]>().write_unaligned(*b"]}, ");
-        to.add(3)
+        Some(to.add(3))
     }
 }
 
@@ -110,7 +128,7 @@ pub(super) unsafe fn put_header(
 #[expect(unsafe_code, reason = "part of the kernels")]
 #[cold]
 #[inline(never)]
-unsafe fn put_escaped(text: &[u8], mut to: *mut u8) -> *mut u8 {
+pub(super) unsafe fn put_escaped(text: &[u8], mut to: *mut u8) -> *mut u8 {
     // SAFETY: the conditions are the same.
     if let Some(end) = unsafe { super::base64::portable::plain(text, to) } {
         return end;

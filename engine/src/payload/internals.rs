@@ -3,7 +3,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::base64::{avx2::Avx2, avx512::Avx512, sse41::Sse41};
-use super::base64::{base64_len, groups_of, portable::Portable, scalar::Scalar};
+use super::base64::{base64_len, groups_of, pad, portable::Portable, scalar::Scalar};
 use super::kernel::{Kernel, SPILL_BYTES};
 use super::tier::Tier;
 use crate::record::Header;
@@ -68,6 +68,8 @@ unsafe fn all<K: Kernel>(values: &[&[u8]], start: *mut u8) -> usize {
     for value in values {
         // SAFETY: the caller promises room for all texts, and the CPU's features.
         at = unsafe { K::base64(value, groups_of(value), at) };
+        // SAFETY: the text was just written; the spill is behind it.
+        unsafe { pad(value, at) };
     }
     at.addr() - start.addr()
 }

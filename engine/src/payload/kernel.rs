@@ -1,8 +1,9 @@
 //! What each tier provides to the writer's one loop.
 
-use super::base64::portable;
+use super::base64::portable::ByTable;
 use super::cursor::put_headers;
 use super::decimal::eight_digits;
+use super::headers::{HeaderParts, put_escaped, put_header};
 use crate::record::Header;
 use std::ptr::NonNull;
 
@@ -10,8 +11,9 @@ use std::ptr::NonNull;
 /// on any CPU, by tables and words of eight bytes.
 ///
 /// # Safety
-/// Every routine writes at `dst` and returns the end of what it meant to write. An implementation
-/// writes nothing at or behind `end + SPILL_BYTES`, and reads nothing but `src`.
+/// Every routine that has a `dst` writes there, and returns the end of what it meant to write if it
+/// returns anything. An implementation writes nothing at or behind `end + SPILL_BYTES`, and reads
+/// nothing but its source.
 ///
 /// For callers, of every routine:
 /// - the CPU has the tier's features;
@@ -19,7 +21,17 @@ use std::ptr::NonNull;
 ///   [`SPILL_BYTES`] more.
 #[expect(unsafe_code, reason = "the routines write through raw pointers, with room checked by their caller")]
 pub(super) unsafe trait Kernel: Sized {
-    /// Standard base64 with padding.
+    /// What a loop over the records of one stamp keeps in registers.
+    type Held: Copy;
+
+    /// See [`Held`](Self::Held).
+    ///
+    /// # Safety
+    /// The CPU has the tier's features.
+    unsafe fn hold(stamp: &StampText) -> Self::Held;
+
+    /// Standard base64. Of the padding only the room is part of the text: the caller writes it, in
+    /// one store with what follows.
     ///
     /// # Safety
     /// As for the trait; `groups` is [`groups_of`](super::base64::groups_of) `src`.
@@ -52,27 +64,53 @@ pub(super) unsafe trait Kernel: Sized {
         unsafe { put_headers::<Self>(headers, at, left, exact) }
     }
 
-    /// `{"name":[…]},` with the name escaped and every byte of the value as a signed number.
+    /// `{"name":[…]},` with every byte of the value as a signed number; `None` if the name needs
+    /// escaping, or is longer than ordinary.
+    ///
+    /// # Safety
+    /// As for the trait.
+    #[inline(always)]
+    unsafe fn plain_header(name: &[u8], value: &[u8], dst: *mut u8) -> Option<*mut u8> {
+        // SAFETY: the conditions are the same.
+        unsafe { put_header::<ByTable>(name, value, dst) }
+    }
+
+    /// The same with the name escaped, whatever it is.
     ///
     /// # Safety
     /// As for the trait.
     #[inline(always)]
     unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
         // SAFETY: the conditions are the same.
-        unsafe { portable::header(name, value, dst) }
+        let plain = unsafe { Self::plain_header(name, value, dst) };
+        // SAFETY: the conditions are the same.
+        plain.unwrap_or_else(|| unsafe { header_apart(name, value, dst) })
     }
 
-    /// Copies the first `len` bytes of `text`.
+    /// Puts the stamp with the last digits of `numbers`, which are below
+    /// [`EIGHT_DIGITS`](super::decimal::EIGHT_DIGITS), in their places. `held` is what was
+    /// [held](Self::hold) of the stamp.
     ///
     /// # Safety
-    /// As for the trait; `len` is at most [`STAMP_BYTES_MAX`].
+    /// As for the trait.
     #[inline(always)]
-    unsafe fn stamp(text: &StampText, len: usize, dst: *mut u8) -> *mut u8 {
-        debug_assert!(len <= STAMP_BYTES_MAX);
-        // SAFETY: the caller promises that `len` bytes fit, and that the stamp has them.
-        unsafe { dst.copy_from_nonoverlapping(text.0.as_ptr(), len) };
-        // SAFETY: the end of the text.
-        unsafe { dst.add(len) }
+    unsafe fn stamp(_held: Self::Held, stamp: &StampText, numbers: [u64; 2], dst: *mut u8) -> *mut u8 {
+        // SAFETY: the caller's promises.
+        unsafe { Self::text(stamp, dst) };
+        let places = stamp.at.map(|at| dst.wrapping_add(at));
+        // SAFETY: the numbers' eight bytes lie within the text.
+        unsafe { Self::digits(numbers, &stamp.frame, places) };
+        dst.wrapping_add(stamp.len)
+    }
+
+    /// Copies the text of a stamp.
+    ///
+    /// # Safety
+    /// As for the trait.
+    #[inline(always)]
+    unsafe fn text(stamp: &StampText, dst: *mut u8) {
+        // SAFETY: the caller promises that the text fits, and the stamp has it.
+        unsafe { dst.copy_from_nonoverlapping(stamp.bytes.0.as_ptr(), stamp.len) };
     }
 
     /// Puts two numbers below [`EIGHT_DIGITS`](super::decimal::EIGHT_DIGITS), each as
@@ -81,12 +119,41 @@ pub(super) unsafe trait Kernel: Sized {
     /// # Safety
     /// Eight bytes at each place of `at` are valid for writes; the CPU has the tier's features.
     #[inline(always)]
-    unsafe fn put_digits(numbers: [u64; 2], frame: &DigitFrame, at: [*mut u8; 2]) {
+    unsafe fn digits(numbers: [u64; 2], frame: &DigitFrame, at: [*mut u8; 2]) {
         for field in 0..2 {
             let digits = eight_digits(numbers[field]) & frame.mask[field] | frame.lead[field];
             // SAFETY: the caller's promise.
             unsafe { at[field].cast::<u64>().write_unaligned(digits.to_le()) };
         }
+    }
+}
+
+/// [`Kernel::header`] for the rare name, by what every CPU can.
+///
+/// # Safety
+/// As there.
+#[cold]
+#[inline(never)]
+#[expect(unsafe_code, reason = "part of the kernels")]
+unsafe fn header_apart(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
+    // SAFETY: the conditions are the same.
+    let header = unsafe { put_header::<Escaped>(name, value, dst) };
+    header.expect("any name can be escaped")
+}
+
+struct Escaped;
+
+// SAFETY: a name spills up to eight bytes, and the numbers are those of another tier.
+#[expect(unsafe_code, reason = "part of the kernels")]
+unsafe impl HeaderParts for Escaped {
+    unsafe fn name(name: &[u8], to: *mut u8) -> Option<*mut u8> {
+        // SAFETY: the conditions are the same.
+        Some(unsafe { put_escaped(name, to) })
+    }
+
+    unsafe fn numbers(value: &[u8], to: *mut u8) -> *mut u8 {
+        // SAFETY: the conditions are the same.
+        unsafe { ByTable::numbers(value, to) }
     }
 }
 
@@ -105,7 +172,71 @@ pub(super) const SPILL_BYTES: usize = 512;
 /// The longest stamp.
 pub(super) const STAMP_BYTES_MAX: usize = 448;
 
-/// A stamp's text and room for loads that read past its end.
+/// Where in a stamp the changing digits are, counted from its end: a tier can hold so many bytes.
+pub(super) const TAIL_BYTES: usize = 128;
+
+/// A stamp for the kernels: text in which two numbers' last digits change.
+#[derive(Clone, Debug)]
+pub(super) struct StampText {
+    /// The text, and room for loads that read past its end.
+    pub(super) bytes: StampBytes,
+    /// For the text's last [`TAIL_BYTES`], those that are changing digits: which byte of eight words
+    /// each is, of which the k-th has the k-th digit of the first number in its lowest byte, that of
+    /// the second in the one above.
+    pub(super) from: [StampVector; 2],
+    /// Which bytes of the tail are changing digits, a bit for each.
+    pub(super) changing: [u64; 2],
+    /// How long the text is: at most [`STAMP_BYTES_MAX`].
+    pub(super) len: usize,
+    /// Where the numbers' last eight bytes begin.
+    pub(super) at: [usize; 2],
+    /// What of these eight bytes are digits.
+    pub(super) frame: DigitFrame,
+}
+
+/// Bytes at home in a register of any tier.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
-pub(super) struct StampText(pub(super) [u8; STAMP_BYTES_MAX + 64]);
+pub(super) struct StampBytes(pub(super) [u8; STAMP_BYTES_MAX + 64]);
+
+/// As many as the widest register has.
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+pub(super) struct StampVector(pub(super) [u8; 64]);
+
+impl StampText {
+    pub(super) const EMPTY: Self = Self {
+        bytes: StampBytes([0; STAMP_BYTES_MAX + 64]),
+        from: [StampVector([0; 64]), StampVector([0; 64])],
+        changing: [0; 2],
+        len: 0,
+        at: [0; 2],
+        frame: DigitFrame { mask: [0; 2], lead: [0; 2] },
+    };
+
+    /// Where the text's last [`TAIL_BYTES`] begin, or the text, if it has fewer.
+    #[inline(always)]
+    pub(super) const fn tail(&self) -> usize {
+        self.len.saturating_sub(TAIL_BYTES)
+    }
+
+    /// Says where the numbers' last eight bytes begin, and what of them are digits. The text has its
+    /// length.
+    ///
+    /// # Panics
+    /// If a digit is not in the tail.
+    pub(super) fn set_digits(&mut self, at: [usize; 2], frame: DigitFrame) {
+        self.at = at;
+        self.changing = [0; 2];
+        for (number, (at, mask)) in at.into_iter().zip(frame.mask).enumerate() {
+            for (digit, mask) in mask.to_le_bytes().into_iter().enumerate() {
+                if mask != 0 {
+                    let place = at + digit - self.tail();
+                    self.from[place / 64].0[place % 64] = (8 * digit + number) as u8;
+                    self.changing[place / 64] |= 1 << (place % 64);
+                }
+            }
+        }
+        self.frame = frame;
+    }
+}

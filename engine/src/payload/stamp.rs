@@ -1,11 +1,12 @@
 //! The beginning of a partition's records, as one block of text that is stored whole.
 //!
 //! From one record to the next only the last digits of offset and timestamp change. So the stamp
-//! is rendered once, copied in wide stores, and the last eight digits of both numbers are stored
-//! over it. It is rendered again when more than these digits changes, which is about never.
+//! is rendered once, and written in wide stores with the last eight digits of both numbers. It is
+//! rendered again when more than these digits changes, which is about never.
 
+use super::cursor::RECORD_REST_BYTES_MAX;
 use super::decimal::{DECIMAL_BYTES_MAX, EIGHT_DIGITS, decimal_len};
-use super::kernel::{DigitFrame, Kernel, STAMP_BYTES_MAX, StampText};
+use super::kernel::{DigitFrame, STAMP_BYTES_MAX, StampText, TAIL_BYTES};
 use super::template::Template;
 use crate::record::TimestampType;
 
@@ -42,7 +43,9 @@ impl Field {
             (Self { base: number, span: 1, high: number, at }, 0, rendered)
         } else if digits > 8 {
             let high = number - number % EIGHT_DIGITS as i64;
-            (Self { base: high, span: EIGHT_DIGITS, high, at }, u64::MAX, 0)
+            // Behind the greatest number comes the least.
+            let span = EIGHT_DIGITS.min((i64::MAX - high) as u64 + 1);
+            (Self { base: high, span, high, at }, u64::MAX, 0)
         } else {
             let base = if digits == 1 { 0 } else { 10_i64.pow(digits as u32 - 1) };
             let span = 10_u64.pow(digits as u32) - base as u64;
@@ -66,18 +69,17 @@ impl Field {
 /// See the module.
 #[derive(Clone, Debug)]
 pub(crate) struct Stamp {
+    /// Up to the timestamp type, and what stands before a key.
     text: StampText,
-    /// Up to the timestamp type, without the quote that closes it.
-    len: usize,
     offset: Field,
     timestamp: Field,
-    /// The two fields' masks and leads side by side.
-    frame: DigitFrame,
     timestamp_type: TimestampType,
     /// The template's identity, 0 for none.
     template: u64,
     /// How much of the template's prefix does not fit, and is written before the stamp.
     outside: usize,
+    /// See [`record_len_max`](Self::record_len_max).
+    record_len_max: usize,
 }
 
 /// How much of a stamp is not the template's prefix, at most.
@@ -86,19 +88,20 @@ const REST_BYTES_MAX: usize = 2 * DECIMAL_BYTES_MAX
     + TimestampType::None.name().len()
     + KEY_BYTES;
 const PREFIX_BYTES_MAX: usize = STAMP_BYTES_MAX - REST_BYTES_MAX;
+// The last eight digits of the offset are the first that change.
+const _: () = assert!(REST_BYTES_MAX - DECIMAL_BYTES_MAX + 8 <= TAIL_BYTES);
 /// Of a longer prefix this much stays in the stamp, so that eight bytes stand before every digit.
 const PREFIX_BYTES_MIN: usize = 8;
 
 impl Stamp {
     pub(crate) const EMPTY: Self = Self {
-        text: StampText([0; STAMP_BYTES_MAX + 64]),
-        len: 0,
+        text: StampText::EMPTY,
         offset: Field::NOTHING,
         timestamp: Field::NOTHING,
-        frame: DigitFrame { mask: [0; 2], lead: [0; 2] },
         timestamp_type: TimestampType::None,
         template: 0,
         outside: 0,
+        record_len_max: 0,
     };
 
     /// Makes the stamp one of `template`'s records.
@@ -133,7 +136,7 @@ impl Stamp {
         timestamp_ms: i64,
         timestamp_type: TimestampType,
     ) {
-        let text = &mut self.text.0[..STAMP_BYTES_MAX];
+        let text = &mut self.text.bytes.0[..STAMP_BYTES_MAX];
         let mut end = 0;
         let mut put = |part: &[u8]| {
             text[end..end + part.len()].copy_from_slice(part);
@@ -146,21 +149,33 @@ impl Stamp {
         put(br#","timestamp":"#);
         let timestamp_end = put(digits.format(timestamp_ms).as_bytes());
         put(br#","timestampType":""#);
-        self.len = put(timestamp_type.name().as_bytes());
-        put(KEY.as_bytes());
+        put(timestamp_type.name().as_bytes());
+        let len = put(KEY.as_bytes());
 
         let (offset, offset_mask, offset_lead) = Field::new(offset, text, offset_end);
         let (timestamp, timestamp_mask, timestamp_lead) = Field::new(timestamp_ms, text, timestamp_end);
+        self.text.len = len;
+        let frame = DigitFrame { mask: [offset_mask, timestamp_mask], lead: [offset_lead, timestamp_lead] };
+        self.text.set_digits([offset.at, timestamp.at], frame);
         self.offset = offset;
         self.timestamp = timestamp;
-        self.frame = DigitFrame { mask: [offset_mask, timestamp_mask], lead: [offset_lead, timestamp_lead] };
         self.timestamp_type = timestamp_type;
+        // More than there ever is, but not so much that a sum could overflow.
+        let everything = usize::MAX / 2;
+        self.record_len_max = if self.outside > 0 { everything } else { self.len() + RECORD_REST_BYTES_MAX };
+    }
+
+    /// The most that a record without headers has besides one and a half times its key and value;
+    /// more than there can be, if there is something [`outside`](Self::outside).
+    #[inline(always)]
+    pub(super) const fn record_len_max(&self) -> usize {
+        self.record_len_max
     }
 
     /// The bytes from the record's comma to the last of the timestamp type.
     #[inline(always)]
     pub(super) const fn len(&self) -> usize {
-        self.len
+        self.text.len - KEY_BYTES
     }
 
     /// How much of the template's prefix is written before the stamp.
@@ -179,19 +194,9 @@ impl Stamp {
         &self.text
     }
 
-    /// Puts the last digits of a record's offset and timestamp into its stamp, which is at `at`.
-    ///
-    /// # Safety
-    /// The stamp [`fits`](Self::fits) the numbers and is valid for writes at `at`; the CPU has the
-    /// features of `K`'s tier.
+    /// The last digits of a record's offset and timestamp, which the stamp [`fits`](Self::fits).
     #[inline(always)]
-    #[expect(unsafe_code, reason = "calls a kernel")]
-    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "both fields end within the stamp")]
-    pub(super) unsafe fn put_digits<K: Kernel>(&self, offset: i64, timestamp_ms: i64, at: *mut u8) {
-        let (first, second) = (&self.offset, &self.timestamp);
-        let numbers = [first.low(offset), second.low(timestamp_ms)];
-        // SAFETY: a field's eight bytes lie within the stamp, as `render` found them there, and
-        // the caller promises the features.
-        unsafe { K::put_digits(numbers, &self.frame, [at.add(first.at), at.add(second.at)]) };
+    pub(super) const fn low(&self, offset: i64, timestamp_ms: i64) -> [u64; 2] {
+        [self.offset.low(offset), self.timestamp.low(timestamp_ms)]
     }
 }

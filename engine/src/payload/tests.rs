@@ -39,6 +39,8 @@ fn written_at<R: Record>(
     exact: bool,
 ) -> (Written, Vec<u8>) {
     const CANARY: u8 = 0xee;
+    /// Where the run begins in its arena.
+    const START: u32 = 1_000_000;
     let mut index = vec![IndexEntry::default(); records.len()];
     let (written, text) = OUT.with_borrow_mut(|pages| {
         let bytes = pages.range(place, room + SPILL_BYTES);
@@ -50,7 +52,7 @@ fn written_at<R: Record>(
             room,
             exact,
             index: &mut index,
-            start: 0,
+            start: START,
             stamp: &mut Stamp::EMPTY.clone(),
         };
         let written = write_run(tier, template, records, out);
@@ -58,12 +60,13 @@ fn written_at<R: Record>(
         assert!(outside.copied().all(|byte| byte == CANARY), "{tier} wrote outside of its room");
         (written, memory[bytes][..written.bytes].to_vec())
     });
-    let mut start = 0;
+    let mut start = START as usize;
     for (record, entry) in records.iter().zip(&index[..written.records]) {
         assert_eq!((entry.offset, entry.timestamp_ms), (record.offset().0, record.timestamp_ms()));
         assert_eq!(entry.start as usize, start);
         start += encoded_len(template, record);
     }
+    assert_eq!(START as usize + written.bytes, start, "{tier}: the bytes are those of the records");
     (written, text)
 }
 
@@ -103,6 +106,11 @@ fn check<R: Record>(topic: &Topic, records: &[R]) {
         assert!(expected.starts_with(&text));
         let (bounded, text) = written(tier, &template, records, len, false);
         assert!(bounded.bytes <= len && expected.starts_with(&text));
+        // No bound is more than six times what it bounds, nor more than twice without headers.
+        let plenty = if records.iter().any(|record| record.headers().next().is_some()) { 6 } else { 2 };
+        let (bounded, text) = written(tier, &template, records, plenty * len, false);
+        assert_eq!(String::from_utf8_lossy(&text), String::from_utf8_lossy(&expected), "{tier}");
+        assert_eq!(bounded, all);
     }
 }
 
@@ -208,6 +216,44 @@ fn offsets_and_timestamps_are_right_wherever_their_digits_change() {
             })
             .collect();
         check(&Topic::new(topic), &records);
+    }
+}
+
+#[test]
+fn the_greatest_number_is_not_followed_by_the_least() {
+    let numbers = [i64::MAX - 1, i64::MIN + 1, i64::MAX, i64::MIN, i64::MAX - 300_000_000, i64::MIN + 300];
+    let with = |(offset, timestamp_ms)| RecordRef {
+        offset: Offset(offset),
+        timestamp_ms,
+        ..record(Some(b"k"), None, &[])
+    };
+    check(&Topic::new("t"), &numbers.map(|number| with((number, 5))));
+    check(&Topic::new("t"), &numbers.map(|number| with((5, number))));
+}
+
+#[test]
+fn headers_that_do_not_fit_end_a_run_before_their_record() {
+    let topic = Topic::new("orders");
+    let template = Template::new(&topic, Partition(0));
+    for name in ["plain", "es\"caped", "longer-than-a-register-of-32-bytes-can-hold"] {
+        let headers = [
+            Header { name: b"first", value: Some(&[200; 40]) },
+            Header { name: name.as_bytes(), value: None },
+        ];
+        let records = [&headers[..], &[], &headers[..1], &headers, &headers]
+            .map(|headers| RecordRef { headers, ..record(Some(b"key"), Some(b"value"), &[]) });
+        let expected = reference(&topic, &records);
+        for tier in Tier::available() {
+            for room in 0..=expected.len() {
+                for exact in [false, true] {
+                    let (written, text) = written(tier, &template, &records, room, exact);
+                    assert!(written.bytes <= room && expected.starts_with(&text));
+                    let next = records.get(written.records).map(|next| encoded_len(&template, next));
+                    let fits = next.is_some_and(|next| written.bytes + next <= room);
+                    assert!(!exact || !fits, "{tier}: the next one fits too");
+                }
+            }
+        }
     }
 }
 

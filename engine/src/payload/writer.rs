@@ -4,7 +4,7 @@
 use super::base64::{avx2::Avx2, avx512::Avx512, sse41::Sse41};
 use super::base64::{base64_len, portable::Portable, scalar::Scalar};
 use super::buffer::IndexEntry;
-use super::cursor::{Body, Cursor, REST_BYTES_MIN};
+use super::cursor::{Body, Cursor};
 use super::decimal::decimal_len;
 use super::headers::header_len_exact;
 use super::kernel::Kernel;
@@ -65,6 +65,15 @@ pub fn encoded_len<R: Record>(template: &Template, record: &R) -> usize {
     bytes
 }
 
+/// Whether the loop over `records` should write their headers itself, instead of calling a function
+/// for those of each record. It needs many registers for that, which records without headers miss.
+fn headers_in_loop<R: Record>(records: &[R]) -> bool {
+    /// For fewer records it does not pay to make ready.
+    const MANY: usize = 4;
+    let first = |record: &R| record.headers().size_hint().1 != Some(0);
+    R::HEADERS_AT_HAND && records.len() >= MANY && records.first().is_some_and(first)
+}
+
 /// Writes records as long as they surely fit, and returns how many did.
 pub(crate) fn write_run<R: Record>(
     tier: Tier,
@@ -77,7 +86,11 @@ pub(crate) fn write_run<R: Record>(
     match tier {
         // SAFETY: a tier comes from `Tier::best` or is checked by `Pool::with_tier`, so the CPU has
         // its features.
-        Tier::Avx512 => return unsafe { write_run_avx512(template, records, out) },
+        Tier::Avx512 if headers_in_loop(records) => unsafe {
+            return write_run_avx512::<R, true>(template, records, out);
+        },
+        // SAFETY: as above.
+        Tier::Avx512 => return unsafe { write_run_avx512::<R, false>(template, records, out) },
         // SAFETY: as above.
         Tier::Avx2 => return unsafe { write_run_avx2(template, records, out) },
         // SAFETY: as above.
@@ -85,67 +98,142 @@ pub(crate) fn write_run<R: Record>(
         Tier::Portable | Tier::Scalar => {}
     }
     if tier == Tier::Scalar {
-        return write_run_with::<Scalar, R>(template, records, out);
+        return write_run_with::<Scalar, R, false>(template, records, out);
     }
-    write_run_with::<Portable, R>(template, records, out)
+    write_run_with::<Portable, R, false>(template, records, out)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(
     enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512ifma,avx2,bmi1,bmi2,popcnt,lzcnt"
 )]
-fn write_run_avx512<R: Record>(template: &Template, records: &[R], out: RunOut<'_>) -> Written {
-    write_run_with::<Avx512, R>(template, records, out)
+fn write_run_avx512<R: Record, const HEADERS_IN_LOOP: bool>(
+    template: &Template,
+    records: &[R],
+    out: RunOut<'_>,
+) -> Written {
+    write_run_with::<Avx512, R, HEADERS_IN_LOOP>(template, records, out)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt")]
 fn write_run_avx2<R: Record>(template: &Template, records: &[R], out: RunOut<'_>) -> Written {
-    write_run_with::<Avx2, R>(template, records, out)
+    write_run_with::<Avx2, R, false>(template, records, out)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "ssse3,sse4.1")]
 fn write_run_sse41<R: Record>(template: &Template, records: &[R], out: RunOut<'_>) -> Written {
-    write_run_with::<Sse41, R>(template, records, out)
+    write_run_with::<Sse41, R, false>(template, records, out)
+}
+
+/// Why the loop over records pauses: for what calls functions.
+enum Pause<H> {
+    /// There are no more records.
+    End,
+    /// The next record needs another stamp.
+    Render,
+    /// An upper bound of the next record does not fit.
+    Tight,
+    /// The record that was just begun has headers. Its last text misses so many bytes.
+    Headers { headers: H, missing: usize },
 }
 
 /// The loop of every tier. Inlined into a function that has the tier's features, so that the
 /// kernels are inlined in turn and their constants stay in registers from record to record.
 #[inline(always)]
 #[expect(unsafe_code, reason = "the cursor is told that there is room, after asking it")]
-fn write_run_with<K: Kernel, R: Record>(template: &Template, records: &[R], out: RunOut<'_>) -> Written {
-    let start = Cursor::new(out.bytes, out.room);
-    let (mut cursor, mut written) = (start, start);
+fn write_run_with<K: Kernel, R: Record, const HEADERS_IN_LOOP: bool>(
+    template: &Template,
+    records: &[R],
+    out: RunOut<'_>,
+) -> Written {
     let stamp = out.stamp;
     stamp.prepare(template);
-    let mut index = out.index.iter_mut();
-    let mut count = 0;
-    for record in records {
-        let Some(entry) = index.next() else { break };
-        let offset = record.offset().0;
-        let (timestamp_ms, timestamp_type) = record.timestamp();
-        if !stamp.fits(offset, timestamp_ms, timestamp_type) {
-            stamp.render(template, offset, timestamp_ms, timestamp_type);
-        }
-        let body = Body { offset, timestamp_ms, key: record.key(), value: record.value() };
-        if cursor.left() < body.len_max(stamp) + REST_BYTES_MIN && !body.fits(stamp, cursor.left()) {
-            break;
-        }
-        *entry = IndexEntry { offset, timestamp_ms, start: out.start + cursor.since(start) as u32 };
-        // SAFETY: there is room for the body, as just asked, and the caller runs `K`'s tier.
-        unsafe { cursor.put_body::<K>(stamp, template, &body) };
-        let headers = record.headers();
+    let mut cursor = Cursor::new(out.bytes, out.room);
+    let (beginning, arena) = (cursor, cursor.less(out.start as usize));
+    let count = records.len().min(out.index.len());
+    let mut rest = records[..count].iter();
+    let mut index = out.index[..count].iter_mut();
+    let mut written = None;
+    // Whether the next record was found to fit, though an upper bound of it does not.
+    let mut fits = false;
+    loop {
+        // SAFETY: the caller runs `K`'s tier.
+        let held = unsafe { K::hold(stamp.text()) };
+        let pause = loop {
+            let Some(record) = rest.as_slice().first() else { break Pause::End };
+            let offset = record.offset().0;
+            let (timestamp_ms, timestamp_type) = record.timestamp();
+            if !stamp.fits(offset, timestamp_ms, timestamp_type) {
+                break Pause::Render;
+            }
+            let body = Body { offset, timestamp_ms, key: record.key(), value: record.value() };
+            if cursor.left() < body.len_max(stamp) {
+                std::hint::cold_path();
+                // Asked again, because a record may not say the same twice.
+                if !(std::mem::take(&mut fits) && body.fits(stamp, cursor.left())) {
+                    break Pause::Tight;
+                }
+            }
+            let Some(entry) = index.next() else { break Pause::End };
+            *entry = IndexEntry { offset, timestamp_ms, start: cursor.since(arena) as u32 };
+            // SAFETY: there is room for the body, as just asked, and the caller runs `K`'s tier.
+            let missing = unsafe { cursor.put_body::<K>(held, stamp, &body) };
+            let headers = record.headers();
+            if headers.size_hint().1 == Some(0) {
+                // SAFETY: was part of what was asked for.
+                unsafe { cursor.put_no_headers(missing) };
+            } else if HEADERS_IN_LOOP
+                && !out.exact
+                // SAFETY: was part of what was asked for, and the caller runs `K`'s tier.
+                && let Some(end) = unsafe { cursor.put_plain_headers::<K>(headers.clone(), missing) }
+            {
+                cursor = end;
+            } else {
+                break Pause::Headers { headers, missing };
+            }
+            rest.next();
+        };
+        let Some(record) = rest.as_slice().first() else { break };
+        let (offset, (timestamp_ms, timestamp_type)) = (record.offset().0, record.timestamp());
+        let (headers, missing) = match pause {
+            Pause::End => break,
+            Pause::Render => {
+                stamp.render(template, offset, timestamp_ms, timestamp_type);
+                continue;
+            }
+            Pause::Tight => {
+                let body = Body { offset, timestamp_ms, key: record.key(), value: record.value() };
+                if !body.fits(stamp, cursor.left()) {
+                    break;
+                }
+                if stamp.outside() == 0 {
+                    fits = true;
+                    continue;
+                }
+                let Some(entry) = index.next() else { break };
+                *entry = IndexEntry { offset, timestamp_ms, start: cursor.since(arena) as u32 };
+                let missing;
+                // SAFETY: there is room for the body, as just asked, and the caller runs `K`'s tier.
+                (cursor, missing) = unsafe { cursor.with_body_apart::<K>(stamp, template, &body) };
+                (record.headers(), missing)
+            }
+            Pause::Headers { headers, missing } => (headers, missing),
+        };
         if headers.size_hint().1 == Some(0) {
             // SAFETY: was part of what was asked for.
-            unsafe { cursor.put_no_headers() };
+            unsafe { cursor.put_no_headers(missing) };
         } else {
             // SAFETY: was part of what was asked for, and the caller runs `K`'s tier.
-            let Some(end) = (unsafe { cursor.put_headers::<K>(headers, out.exact) }) else { break };
+            let Some(end) = (unsafe { cursor.put_headers::<K>(headers, out.exact, missing) }) else {
+                let position = count - rest.len();
+                written = Some((out.index[position].start - out.start) as usize);
+                break;
+            };
             cursor = end;
         }
-        written = cursor;
-        count += 1;
+        rest.next();
     }
-    Written { records: count, bytes: written.since(start) }
+    Written { records: count - rest.len(), bytes: written.unwrap_or_else(|| cursor.since(beginning)) }
 }

@@ -207,16 +207,19 @@ const RULES: &[(Package, &str, &str, Option<Stage>)] = &[
     (Package::Engine, "source/commits", "", Some(Stage::Commit)),
     (Package::Engine, "source", "", Some(Stage::Poll)),
     (Package::Engine, "filter", "", Some(Stage::Filter)),
+    (Package::Engine, "payload/base64/avx512_base64", "", Some(Stage::Base64)),
+    (Package::Engine, "payload/base64/avx512_headers", "", Some(Stage::Headers)),
+    (Package::Engine, "payload/base64/avx512_stamp", "", Some(Stage::Json)),
     (Package::Engine, "payload/base64", "header", Some(Stage::Headers)),
     (Package::Engine, "payload/base64", "base64", Some(Stage::Base64)),
     (Package::Engine, "payload/base64", "stamp", Some(Stage::Json)),
+    (Package::Engine, "payload/base64", "text", Some(Stage::Json)),
     (Package::Engine, "payload/base64", "digits", Some(Stage::Json)),
     // Loads, stores and constants that base64, headers and numbers share.
     (Package::Engine, "payload/base64", "", None),
     (Package::Engine, "payload/kernel", "", None),
     (Package::Engine, "payload/headers", "", Some(Stage::Headers)),
     (Package::Engine, "payload/cursor", "header", Some(Stage::Headers)),
-    (Package::Engine, "payload/cursor", "put_quoted", Some(Stage::Base64)),
     (Package::Engine, "payload/pool", "", Some(Stage::Batch)),
     (Package::Engine, "payload/buffer", "", Some(Stage::Batch)),
     (Package::Engine, "payload/arena", "", Some(Stage::Batch)),
@@ -381,7 +384,15 @@ mod tests {
         for (function, expected) in cases {
             assert_eq!(stage(&[shared.clone(), at(file, function)]), expected, "{function}");
         }
-        assert_eq!(stage(&[shared, at("engine/src/payload/cursor.rs", "put_quoted")]), Stage::Base64);
+        let shared = at("engine/src/payload/base64/mod.rs", "own_ahead");
+        for (file, expected) in [
+            ("avx512_base64", Stage::Base64),
+            ("avx512_headers", Stage::Headers),
+            ("avx512_stamp", Stage::Json),
+        ] {
+            let put = at(&format!("engine/src/payload/base64/{file}.rs"), "put");
+            assert_eq!(stage(&[shared.clone(), put]), expected, "{file}");
+        }
         assert_eq!(stage(&[at("engine/src/source/message.rs", "value"), at(file, "header")]), Stage::Headers);
         assert_eq!(Stage::Headers.merged(), Stage::Encode);
     }

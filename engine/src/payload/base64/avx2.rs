@@ -10,7 +10,7 @@
 #![expect(clippy::multiple_unsafe_ops_per_block, reason = "an address and the access to it have one bound")]
 
 use super::avx2_digits::put_digits;
-use super::{own_ahead, pad};
+use super::{own_ahead, own_ahead_of, read_ahead};
 use crate::payload::cursor::put_headers;
 use crate::payload::kernel::{DigitFrame, Kernel, StampText};
 use crate::record::Header;
@@ -20,9 +20,13 @@ use std::ptr::NonNull;
 
 pub(in crate::payload) struct Avx2;
 
-// SAFETY: every routine writes its text and less than `SPILL_BYTES` behind it, and its loads are
-// masked where the slice ends.
+// SAFETY: every routine writes its text and less than `SPILL_BYTES` behind it, and its loads end where
+// the slice does, or are masked there.
 unsafe impl Kernel for Avx2 {
+    type Held = ();
+
+    unsafe fn hold(_: &StampText) {}
+
     #[inline(always)]
     unsafe fn base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
         // SAFETY: the trait's conditions are handed on.
@@ -36,7 +40,7 @@ unsafe impl Kernel for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn put_digits(numbers: [u64; 2], frame: &DigitFrame, at: [*mut u8; 2]) {
+    unsafe fn digits(numbers: [u64; 2], frame: &DigitFrame, at: [*mut u8; 2]) {
         // SAFETY: the trait's conditions are handed on.
         unsafe { put_digits(numbers, frame, at) }
     }
@@ -54,9 +58,9 @@ unsafe impl Kernel for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn stamp(text: &StampText, len: usize, dst: *mut u8) -> *mut u8 {
+    unsafe fn text(stamp: &StampText, dst: *mut u8) {
         // SAFETY: the trait's conditions are handed on.
-        unsafe { stamp(text, len, dst) }
+        unsafe { text(stamp, dst) }
     }
 }
 
@@ -76,6 +80,19 @@ fn multiply_high(a: __m256i, b: __m256i) -> __m256i {
             options(pure, nomem, nostack, preserves_flags));
     }
     high
+}
+
+/// The low halves, which the compiler makes of two shifts and a blend if it knows the factors.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn multiply_low(a: __m256i, b: __m256i) -> __m256i {
+    let low;
+    // SAFETY: as above.
+    unsafe {
+        asm!("vpmullw {0}, {1}, {2}", out(ymm_reg) low, in(ymm_reg) a, in(ymm_reg) b,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    low
 }
 
 /// A constant for a 32-byte register.
@@ -142,7 +159,7 @@ fn characters(groups: __m256i) -> __m256i {
     let odd = _mm256_and_si256(groups, _mm256_set1_epi32(0x0fc0_fc00));
     let odd = multiply_high(odd, _mm256_set1_epi32(0x0400_0040));
     let even = _mm256_and_si256(groups, _mm256_set1_epi32(0x003f_03f0));
-    let even = _mm256_mullo_epi16(even, _mm256_set1_epi32(0x0100_0010));
+    let even = multiply_low(even, _mm256_set1_epi32(0x0100_0010));
     let sixes = _mm256_or_si256(odd, even);
 
     // Which range of the alphabet: 0 for upper case, 1 for lower case, 2 to 11 for digits, 12, 13.
@@ -257,15 +274,19 @@ unsafe fn base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
             long.block(0);
             let mut first = 8;
             while 3 * first + 5 * BLOCK <= src.len() {
-                own_ahead(dst.wrapping_add(4 * first));
-                own_ahead(dst.wrapping_add(4 * first + 64));
+                own_ahead_of(dst, first);
+                own_ahead_of(dst, first + 16);
+                let from = src.as_ptr().wrapping_add(3 * first);
+                read_ahead::<0>(from);
+                read_ahead::<1>(from);
                 long.inner_block(first);
                 long.inner_block(first + 8);
                 long.inner_block(first + 16);
                 long.inner_block(first + 24);
                 first += 32;
             }
-            own_ahead(dst.wrapping_add(4 * first));
+            own_ahead_of(dst, first);
+            read_ahead::<0>(src.as_ptr().wrapping_add(3 * first));
             // Less than five blocks are left. One too many costs less than the branch that would
             // avoid it where lengths vary.
             if src.len() - 3 * first > 2 * BLOCK {
@@ -276,7 +297,7 @@ unsafe fn base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
             long.block_before_end(2);
         }
         long.last();
-        pad(dst, groups, src.len())
+        dst.add(4 * groups)
     }
 }
 
@@ -301,7 +322,7 @@ unsafe fn short_base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
     // SAFETY: at most 32 bytes behind the end of the text.
     unsafe { _mm256_storeu_si256(dst.cast(), characters(spread)) };
     // SAFETY: the text and the promised spill.
-    unsafe { pad(dst, groups, src.len()) }
+    unsafe { dst.add(4 * groups) }
 }
 
 /// [`base64`], out of line, as [`headers_apart`](crate::payload::cursor) is.
@@ -337,27 +358,26 @@ fn load_tail(src: &[u8], tail: &[u8]) -> __m256i {
 }
 
 /// # Safety
-/// As for [`Kernel::stamp`].
+/// As for [`Kernel::text`].
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn stamp(text: &StampText, len: usize, dst: *mut u8) -> *mut u8 {
+unsafe fn text(stamp: &StampText, dst: *mut u8) {
     let copy = |at: usize| {
         // SAFETY: a stamp's text has 64 readable bytes from every position up to its length on.
-        let bytes = unsafe { _mm256_load_si256(text.0.as_ptr().add(at).cast()) };
+        let bytes = unsafe { _mm256_load_si256(stamp.bytes.0.as_ptr().add(at).cast()) };
         // SAFETY: at most 127 bytes behind the text, within the promised spill.
         unsafe { _mm256_storeu_si256(dst.add(at).cast(), bytes) };
     };
-    own_ahead(dst);
-    own_ahead(dst.wrapping_add(64));
+    own_ahead::<0>(dst);
+    own_ahead::<1>(dst);
+    own_ahead::<2>(dst);
     copy(0);
     copy(32);
     copy(64);
     copy(96);
     let mut at = 128;
-    while at < len {
+    while at < stamp.len {
         copy(at);
         at += 32;
     }
-    // SAFETY: the end of the text.
-    unsafe { dst.add(len) }
 }

@@ -18,7 +18,7 @@ fn multiply_high(a: __m128i, b: __m128i) -> __m128i {
     high
 }
 
-/// [`Kernel::put_digits`](crate::payload::kernel::Kernel::put_digits): [`eight_digits`](crate::payload::decimal::eight_digits) of two numbers
+/// [`Kernel::digits`](crate::payload::kernel::Kernel::digits): [`eight_digits`](crate::payload::decimal::eight_digits) of two numbers
 /// side by side.
 ///
 /// # Safety

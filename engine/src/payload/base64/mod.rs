@@ -10,9 +10,11 @@ pub(super) mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx2_digits;
 #[cfg(target_arch = "x86_64")]
-mod avx512_digits;
+mod avx512_base64;
 #[cfg(target_arch = "x86_64")]
 mod avx512_headers;
+#[cfg(target_arch = "x86_64")]
+mod avx512_stamp;
 pub(super) mod portable;
 pub(super) mod scalar;
 #[cfg(target_arch = "x86_64")]
@@ -38,26 +40,17 @@ pub(super) const fn groups_of(bytes: &[u8]) -> usize {
     unsafe { bytes.len().unchecked_add(2) / 3 }
 }
 
-/// Puts the padding at the end of a text of so many `groups` for `bytes` bytes, which begins at
-/// `start`, and returns the text's end.
+/// Writes the padding that [`Kernel::base64`](super::kernel::Kernel::base64) leaves to its caller, of
+/// the text of `bytes` that ends at `end`. The writer does not use it: it writes the padding with what
+/// follows.
 ///
 /// # Safety
 /// The text, and two bytes behind it, are valid for writes.
-#[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "part of the kernels")]
-#[inline(always)]
-unsafe fn pad(start: *mut u8, groups: usize, bytes: usize) -> *mut u8 {
-    debug_assert_eq!(4 * groups, base64_len(bytes));
-    let missing = 3 * groups - bytes;
-    // SAFETY: the end of the text.
-    let end = unsafe { start.add(4 * groups) };
-    // SAFETY: within the last group, if there is one, or the text's end.
-    let padding = unsafe { end.sub(missing) };
-    // Without a branch, which varying lengths would make unpredictable: what is not padding falls
-    // behind the text.
-    // SAFETY: within the text and the two bytes behind it.
-    unsafe { padding.cast::<[u8; 2]>().write_unaligned(*b"==") };
-    end
+pub(super) unsafe fn pad(bytes: &[u8], end: *mut u8) {
+    let missing = 3 * groups_of(bytes) - bytes.len();
+    // SAFETY: within the last group, if there is one, or the two bytes behind the text.
+    unsafe { end.wrapping_sub(missing).cast::<[u8; 2]>().write_unaligned(*b"==") };
 }
 
 /// How far ahead of the text its cache lines are asked for. From 512 to 4096 it makes no difference
@@ -74,13 +67,41 @@ const AHEAD_BYTES: usize = 768;
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "an instruction that the standard library offers to no stable target")]
 #[inline(always)]
-fn own_ahead(dst: *mut u8) {
+fn own_ahead<const LINE: usize>(dst: *mut u8) {
     // SAFETY: a hint, which no address makes fault and which changes no memory. Every CPU with AVX2
     // has the instruction, if only as one that does nothing.
     unsafe {
-        std::arch::asm!("prefetchw [{0} + {1}]", in(reg) dst.addr(), const AHEAD_BYTES,
+        std::arch::asm!("prefetchw [{0} + {1}]", in(reg) dst.addr(), const AHEAD_BYTES + 64 * LINE,
             options(nomem, nostack, preserves_flags));
     }
+}
+
+/// [`own_ahead`] for the text of a group: four times `group` behind `dst`.
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "as own_ahead")]
+#[inline(always)]
+fn own_ahead_of(dst: *mut u8, group: usize) {
+    // SAFETY: as for `own_ahead`.
+    unsafe {
+        std::arch::asm!("prefetchw [{0} + 4 * {1} + {2}]", in(reg) dst.addr(), in(reg) group,
+            const AHEAD_BYTES, options(nomem, nostack, preserves_flags));
+    }
+}
+
+/// How far ahead of the bytes that are read their cache lines are asked for: not much more than a
+/// processor that looks ahead by itself has asked for already, but it does so only up to the end of a
+/// page.
+#[cfg(target_arch = "x86_64")]
+const READ_AHEAD_BYTES: usize = 2048;
+
+/// Asks for the `LINE`th cache line [`READ_AHEAD_BYTES`] behind `src`, to read it: records stand one
+/// behind the other where they were fetched to, and so do their values.
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "an intrinsic")]
+#[inline(always)]
+fn read_ahead<const LINE: usize>(src: *const u8) {
+    // SAFETY: a hint, which no address makes fault; every x86-64 has the instruction.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(src.wrapping_add(READ_AHEAD_BYTES + 64 * LINE).cast()) };
 }
 
 /// Stores sixteen digits where `frame` wants digits, eight at each place of `at`.

@@ -4,13 +4,17 @@
 #![expect(clippy::multiple_unsafe_ops_per_block, reason = "the same bound covers the stores of a text")]
 
 use super::base64_len;
-use crate::payload::headers::{NUMBERS, put_header};
-use crate::payload::kernel::Kernel;
+use crate::payload::headers::{HeaderParts, NUMBERS};
+use crate::payload::kernel::{Kernel, StampText};
 
 pub(in crate::payload) struct Portable;
 
 // SAFETY: every routine writes its text, and at most eight bytes behind it.
 unsafe impl Kernel for Portable {
+    type Held = ();
+
+    unsafe fn hold(_: &StampText) {}
+
     #[inline(always)]
     unsafe fn base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
         let len = 4 * groups;
@@ -24,14 +28,22 @@ unsafe impl Kernel for Portable {
     }
 }
 
-/// [`Kernel::header`] by table and by words of eight bytes.
-///
-/// # Safety
-/// As there.
-#[inline(always)]
-pub(in crate::payload) unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
-    // SAFETY: the conditions are the same, and the parts do what they promise.
-    unsafe { put_header(name, value, dst, |name, dst| plain(name, dst), |value, dst| numbers(value, dst)) }
+/// Headers by table and by words of eight bytes.
+pub(in crate::payload) struct ByTable;
+
+// SAFETY: the routines spill up to eight bytes.
+unsafe impl HeaderParts for ByTable {
+    #[inline(always)]
+    unsafe fn name(name: &[u8], to: *mut u8) -> Option<*mut u8> {
+        // SAFETY: the conditions are the same.
+        unsafe { plain(name, to) }
+    }
+
+    #[inline(always)]
+    unsafe fn numbers(value: &[u8], to: *mut u8) -> *mut u8 {
+        // SAFETY: the conditions are the same.
+        unsafe { numbers(value, to) }
+    }
 }
 
 /// Every byte as a signed number and a comma, by table. Spills up to six bytes.
@@ -39,7 +51,7 @@ pub(in crate::payload) unsafe fn header(name: &[u8], value: &[u8], dst: *mut u8)
 /// # Safety
 /// The text and the spill are valid for writes at `dst`.
 #[inline(always)]
-unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8 {
+pub(in crate::payload) unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8 {
     let mut end = dst;
     for byte in src {
         let entry = NUMBERS[usize::from(*byte)];

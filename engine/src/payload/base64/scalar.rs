@@ -3,12 +3,16 @@
 #![expect(unsafe_code, reason = "implements `Kernel`, which writes through raw pointers")]
 
 use super::base64_len;
-use crate::payload::kernel::Kernel;
+use crate::payload::kernel::{Kernel, StampText};
 
 pub(in crate::payload) struct Scalar;
 
 // SAFETY: base64 is written through a slice of the text's length; the defaults keep the promise.
 unsafe impl Kernel for Scalar {
+    type Held = ();
+
+    unsafe fn hold(_: &StampText) {}
+
     #[inline(always)]
     unsafe fn base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
         let len = 4 * groups;

@@ -8,7 +8,6 @@
 )]
 #![expect(clippy::multiple_unsafe_ops_per_block, reason = "an address and the access to it have one bound")]
 
-use super::pad;
 use crate::payload::cursor::put_headers;
 use crate::payload::kernel::{Kernel, StampText};
 use crate::record::Header;
@@ -21,6 +20,10 @@ pub(in crate::payload) struct Sse41;
 // SAFETY: every routine writes its text and less than `SPILL_BYTES` behind it, and loads nothing
 // outside its slice.
 unsafe impl Kernel for Sse41 {
+    type Held = ();
+
+    unsafe fn hold(_: &StampText) {}
+
     #[target_feature(enable = "ssse3,sse4.1")]
     #[inline]
     unsafe fn base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
@@ -54,7 +57,7 @@ unsafe impl Kernel for Sse41 {
             _mm_storeu_si128(to.add(LOAD).cast(), characters(_mm_srli_si128::<{ BLOCK as i32 }>(tail)));
         }
         // SAFETY: the text and the promised spill.
-        unsafe { pad(dst, groups, src.len()) }
+        unsafe { dst.add(4 * groups) }
     }
 
     #[target_feature(enable = "ssse3,sse4.1")]
@@ -71,21 +74,19 @@ unsafe impl Kernel for Sse41 {
 
     #[target_feature(enable = "sse2")]
     #[inline]
-    unsafe fn stamp(text: &StampText, len: usize, dst: *mut u8) -> *mut u8 {
+    unsafe fn text(stamp: &StampText, dst: *mut u8) {
         let mut at = 0;
-        while at < len {
+        while at < stamp.len {
             for word in 0..4 {
                 let place = at + 16 * word;
                 // SAFETY: a stamp's text has 64 readable bytes from every position up to its
                 // length on, and is aligned.
-                let bytes = unsafe { _mm_load_si128(text.0.as_ptr().add(place).cast()) };
+                let bytes = unsafe { _mm_load_si128(stamp.bytes.0.as_ptr().add(place).cast()) };
                 // SAFETY: at most 63 bytes behind the text, within the promised spill.
                 unsafe { _mm_storeu_si128(dst.add(place).cast(), bytes) };
             }
             at += 64;
         }
-        // SAFETY: the end of the text.
-        unsafe { dst.add(len) }
     }
 }
 
@@ -107,6 +108,19 @@ fn multiply_high(a: __m128i, b: __m128i) -> __m128i {
     high
 }
 
+/// The low halves, as in `avx2` too.
+#[target_feature(enable = "sse2")]
+#[inline]
+fn multiply_low(a: __m128i, b: __m128i) -> __m128i {
+    let mut low = a;
+    // SAFETY: one instruction on registers, which every x86-64 has.
+    unsafe {
+        asm!("pmullw {0}, {1}", inout(xmm_reg) low, in(xmm_reg) b,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    low
+}
+
 /// The 16 characters of the first twelve bytes of `block`.
 #[target_feature(enable = "ssse3,sse4.1")]
 #[inline]
@@ -116,7 +130,7 @@ fn characters(block: __m128i) -> __m128i {
     let odd = _mm_and_si128(groups, _mm_set1_epi32(0x0fc0_fc00));
     let odd = multiply_high(odd, _mm_set1_epi32(0x0400_0040));
     let even = _mm_and_si128(groups, _mm_set1_epi32(0x003f_03f0));
-    let even = _mm_mullo_epi16(even, _mm_set1_epi32(0x0100_0010));
+    let even = multiply_low(even, _mm_set1_epi32(0x0100_0010));
     let sixes = _mm_or_si128(odd, even);
 
     // Which range of the alphabet: 0 for lower case, 1 to 10 for digits, 11, 12, 13 for upper case.

@@ -7,7 +7,7 @@ use super::pages::{Pages, Place};
 use crate::payload::Tier;
 #[cfg(target_arch = "x86_64")]
 use crate::payload::base64::{avx2::Avx2, avx512::Avx512, sse41::Sse41};
-use crate::payload::base64::{groups_of, portable::Portable, scalar::Scalar};
+use crate::payload::base64::{groups_of, pad, portable::Portable, scalar::Scalar};
 use crate::payload::decimal::EIGHT_DIGITS;
 use crate::payload::kernel::{DigitFrame, Kernel, SPILL_BYTES, STAMP_BYTES_MAX, StampText};
 use crate::payload::reference::{base64, numbers, quoted};
@@ -19,8 +19,7 @@ struct Routines {
     base64: unsafe fn(&[u8], usize, *mut u8) -> *mut u8,
     short_base64: unsafe fn(&[u8], usize, *mut u8) -> *mut u8,
     header: unsafe fn(&[u8], &[u8], *mut u8) -> *mut u8,
-    stamp: unsafe fn(&StampText, usize, *mut u8) -> *mut u8,
-    put_digits: unsafe fn([u64; 2], &DigitFrame, [*mut u8; 2]),
+    stamp: unsafe fn(&StampText, [u64; 2], *mut u8) -> *mut u8,
 }
 
 impl Routines {
@@ -30,9 +29,15 @@ impl Routines {
             base64: K::base64,
             short_base64: K::short_base64,
             header: K::header,
-            stamp: K::stamp,
-            put_digits: K::put_digits,
+            stamp: Self::stamp_of::<K>,
         }
+    }
+
+    unsafe fn stamp_of<K: Kernel>(stamp: &StampText, numbers: [u64; 2], dst: *mut u8) -> *mut u8 {
+        // SAFETY: the conditions are the same.
+        let held = unsafe { K::hold(stamp) };
+        // SAFETY: as above.
+        unsafe { K::stamp(held, stamp, numbers, dst) }
     }
 
     fn available() -> impl Iterator<Item = Self> {
@@ -50,20 +55,23 @@ impl Routines {
 
     fn base64(&self, src: &[u8], dst: *mut u8) -> *mut u8 {
         // SAFETY: the machine runs the tier; `check` has room for the text and the spill.
-        unsafe { (self.base64)(src, groups_of(src), dst) }
+        let end = unsafe { (self.base64)(src, groups_of(src), dst) };
+        // SAFETY: as above.
+        unsafe { pad(src, end) };
+        end
     }
 
     fn short_base64(&self, src: &[u8], dst: *mut u8) -> *mut u8 {
         // SAFETY: as above.
-        unsafe { (self.short_base64)(src, groups_of(src), dst) }
+        let end = unsafe { (self.short_base64)(src, groups_of(src), dst) };
+        // SAFETY: as above.
+        unsafe { pad(src, end) };
+        end
     }
 
-    fn digits(&self, numbers: [u64; 2], frame: &DigitFrame) -> [u64; 2] {
-        let mut digits = [0_u64; 2];
-        let at = digits.each_mut().map(|digits| std::ptr::from_mut(digits).cast());
-        // SAFETY: the machine runs the tier; there are eight bytes at each place.
-        unsafe { (self.put_digits)(numbers, frame, at) };
-        digits
+    fn stamp(&self, stamp: &StampText, numbers: [u64; 2], dst: *mut u8) -> *mut u8 {
+        // SAFETY: as above.
+        unsafe { (self.stamp)(stamp, numbers, dst) }
     }
 
     fn header(&self, name: &[u8], value: &[u8], dst: *mut u8) -> *mut u8 {
@@ -185,21 +193,49 @@ fn one_byte_that_needs_escaping_is_found_wherever_it_stands() {
     }
 }
 
+/// A stamp of `len` bytes, whose numbers' last eight bytes are at `at`.
+fn stamp(len: usize, at: [usize; 2], frame: DigitFrame) -> StampText {
+    let mut stamp = StampText::EMPTY;
+    let text = bytes(stamp.bytes.0.len());
+    stamp.bytes.0.copy_from_slice(&text);
+    stamp.len = len;
+    stamp.set_digits(at, frame);
+    stamp
+}
+
+const ALL_DIGITS: DigitFrame = DigitFrame { mask: [u64::MAX; 2], lead: [0; 2] };
+
+/// What a stamp is, with its numbers.
+fn expected_stamp(stamp: &StampText, numbers: [u64; 2]) -> Vec<u8> {
+    let mut text = stamp.bytes.0[..stamp.len].to_vec();
+    for number in 0..2 {
+        let digits = format!("{:08}", numbers[number]).into_bytes();
+        for (byte, mask) in stamp.frame.mask[number].to_le_bytes().into_iter().enumerate() {
+            if mask != 0 {
+                text[stamp.at[number] + byte] = digits[byte];
+            }
+        }
+    }
+    text
+}
+
 #[test]
-fn a_stamp_of_every_length_is_copied_to_every_place() {
-    let input = Pages::filled(0);
-    let text = input.at(Place::Last, size_of::<StampText>()).as_ptr();
-    // SAFETY: the last bytes of the memory, which are as many as a stamp's and as aligned. Behind
-    // them is nothing.
-    let text: &StampText = unsafe { &*text.cast() };
+fn a_stamp_of_every_length_is_written_to_every_place() {
     let mut out = Pages::new(0);
     for routines in Routines::available() {
-        for len in 0..=STAMP_BYTES_MAX {
-            for (_, place) in Place::pairs(len) {
-                check(routines.tier, &mut out, place, &text.0[..len], |dst| {
-                    // SAFETY: the machine runs the tier; `check` has room for the text and the spill.
-                    unsafe { (routines.stamp)(text, len, dst) }
-                });
+        for len in 16..=STAMP_BYTES_MAX {
+            // Wherever among the last 128 bytes the numbers are, and across their middle.
+            let tail = len.saturating_sub(128);
+            let middle = tail + (len - tail).min(124) / 2;
+            for at in [[tail, len - 8], [len - 16, len - 8], [tail, middle.max(tail + 8).min(len - 8)]] {
+                let stamp = stamp(len, at, ALL_DIGITS);
+                let numbers = [12_345_678, 90_120_304];
+                let expected = expected_stamp(&stamp, numbers);
+                for (_, place) in Place::pairs(len) {
+                    check(routines.tier, &mut out, place, &expected, |dst| {
+                        routines.stamp(&stamp, numbers, dst)
+                    });
+                }
             }
         }
     }
@@ -212,14 +248,13 @@ fn digits_are_those_of_the_formatted_numbers() {
     // A stride that meets every pair of neighbouring digits many times.
     let numbers = edges.chain((0..EIGHT_DIGITS).step_by(3331)).chain(EIGHT_DIGITS - 300..EIGHT_DIGITS);
     let numbers: Vec<u64> = numbers.filter(|number| *number < EIGHT_DIGITS).collect();
+    let stamp = stamp(100, [30, 80], ALL_DIGITS);
+    let mut out = Pages::new(0);
     for routines in Routines::available() {
         for number in &numbers {
             let pair = [*number, EIGHT_DIGITS - 1 - number];
-            let all = DigitFrame { mask: [u64::MAX; 2], lead: [0; 2] };
-            let digits = routines.digits(pair, &all);
-            let expected = pair.map(|number| format!("{number:08}"));
-            let written = digits.map(|digits| String::from_utf8_lossy(&digits.to_le_bytes()).into_owned());
-            assert_eq!(written, expected, "{}", routines.tier);
+            let expected = expected_stamp(&stamp, pair);
+            check(routines.tier, &mut out, Place::Last, &expected, |dst| routines.stamp(&stamp, pair, dst));
         }
     }
 }
@@ -231,9 +266,17 @@ fn digits_leave_the_text_before_them_as_the_frame_says() {
         mask: [word(b"\0\0\0\0\0\xff\xff\xff"), word(b"\0\0\0\0\0\0\0\xff")],
         lead: [word(b"fset:\0\0\0"), word(b"estamp:\0")],
     };
-    for routines in Routines::available() {
-        let written = routines.digits([123, 7], &frame);
-        assert_eq!(written, [word(b"fset:123"), word(b"estamp:7")], "{}", routines.tier);
+    let mut out = Pages::new(0);
+    for at in [0, 56, 60, 112] {
+        let mut stamp = stamp(at + 16, [at, at + 8], frame);
+        stamp.bytes.0[at..at + 16].copy_from_slice(b"fset:000estamp:0");
+        let mut expected = stamp.bytes.0[..at + 16].to_vec();
+        expected[at..].copy_from_slice(b"fset:123estamp:7");
+        for routines in Routines::available() {
+            check(routines.tier, &mut out, Place::Last, &expected, |dst| {
+                routines.stamp(&stamp, [123, 7], dst)
+            });
+        }
     }
 }
 
