@@ -183,7 +183,7 @@ pub(super) struct StampText {
     /// For the text's last [`TAIL_BYTES`], those that are changing digits: which byte of eight words
     /// each is, of which the k-th has the k-th digit of the first number in its lowest byte, that of
     /// the second in the one above.
-    pub(super) from: [StampVector; 2],
+    pub(super) from: StampTail,
     /// Which bytes of the tail are changing digits, a bit for each.
     pub(super) changing: [u64; 2],
     /// How long the text is: at most [`STAMP_BYTES_MAX`].
@@ -199,15 +199,15 @@ pub(super) struct StampText {
 #[repr(align(64))]
 pub(super) struct StampBytes(pub(super) [u8; STAMP_BYTES_MAX + 64]);
 
-/// As many as the widest register has.
+/// The same for each byte of a tail.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
-pub(super) struct StampVector(pub(super) [u8; 64]);
+pub(super) struct StampTail(pub(super) [u8; TAIL_BYTES]);
 
 impl StampText {
     pub(super) const EMPTY: Self = Self {
         bytes: StampBytes([0; STAMP_BYTES_MAX + 64]),
-        from: [StampVector([0; 64]), StampVector([0; 64])],
+        from: StampTail([0; TAIL_BYTES]),
         changing: [0; 2],
         len: 0,
         at: [0; 2],
@@ -224,19 +224,22 @@ impl StampText {
     /// length.
     ///
     /// # Panics
-    /// If a digit is not in the tail.
+    /// If one of these bytes is not in the tail.
     pub(super) fn set_digits(&mut self, at: [usize; 2], frame: DigitFrame) {
-        self.at = at;
-        self.changing = [0; 2];
+        // A stamp is rendered for each run where partitions take turns: all eight at once.
+        const FIRST_BYTES: u64 = u64::from_le_bytes([0, 8, 16, 24, 32, 40, 48, 56]);
+        const EACH_BYTE: u64 = 0x0101_0101_0101_0101;
+        let mut changing = 0_u128;
         for (number, (at, mask)) in at.into_iter().zip(frame.mask).enumerate() {
-            for (digit, mask) in mask.to_le_bytes().into_iter().enumerate() {
-                if mask != 0 {
-                    let place = at + digit - self.tail();
-                    self.from[place / 64].0[place % 64] = (8 * digit + number) as u8;
-                    self.changing[place / 64] |= 1 << (place % 64);
-                }
-            }
+            let place = at - self.tail();
+            let from = FIRST_BYTES + number as u64 * EACH_BYTE;
+            self.from.0[place..place + 8].copy_from_slice(&from.to_le_bytes());
+            // A bit for each byte of the mask: the product brings them together in its highest byte.
+            let digits = (mask & EACH_BYTE).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+            changing |= u128::from(digits) << place;
         }
+        self.changing = [changing as u64, (changing >> 64) as u64];
+        self.at = at;
         self.frame = frame;
     }
 }

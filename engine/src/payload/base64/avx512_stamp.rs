@@ -26,7 +26,8 @@ impl Held {
         // SAFETY: a stamp has 64 readable bytes from every position up to its length on, and 128 in all.
         let text = |at: usize| unsafe { _mm512_loadu_si512(tail.wrapping_add(at).cast()) };
         // SAFETY: as long as the register, and aligned.
-        let from = |half: usize| unsafe { _mm512_load_si512(stamp.from[half].0.as_ptr().cast()) };
+        let from =
+            |half: usize| unsafe { _mm512_load_si512(stamp.from.0.as_ptr().wrapping_add(64 * half).cast()) };
         Self { text: [text(0), text(64)], from: [from(0), from(1)], changing: stamp.changing }
     }
 
