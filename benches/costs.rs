@@ -49,6 +49,12 @@ fn parts(front: &mut dyn Front, tier: Tier) {
     writer(&mut row, "2 text headers", tier, &text, count);
     writer(&mut row, "2 binary headers", tier, &binary, count);
     writer(&mut row, "runs of 1", tier, &plain, 1);
+    for (name, run) in [("encoder alone", count), ("encoder alone, runs of 1", 1)] {
+        let bytes = Writer::new(tier, count).write(&plain, count).1;
+        let mut writer = internals::RunWriter::new(tier, Writer::template(), count, 2 * bytes);
+        let (expected, records) = (writer.write(&plain, count), &plain);
+        row.contestant(Role::Pelton, name, &expected, move || writer.write(records, run));
+    }
     let parts: Vec<&[u8]> = plain.iter().flat_map(|record| [record.key, record.value]).flatten().collect();
     let mut out = vec![0; internals::out_bytes(&parts)];
     let len = internals::base64(tier, &parts, &mut out);
@@ -61,6 +67,8 @@ fn parts(front: &mut dyn Front, tier: Tier) {
     row.derive("two text headers (16 + 36 B), extra", Difference, "pelton/2 text headers", whole);
     row.derive("two binary headers (16 + 36 B), extra", Difference, "pelton/2 binary headers", whole);
     row.derive("runs of 1, extra", Difference, "pelton/runs of 1", whole);
+    let (one, all) = ("pelton/encoder alone, runs of 1", "pelton/encoder alone");
+    row.derive("runs of 1, extra in the encoder alone", Difference, one, all);
     front.row(row);
 }
 

@@ -173,6 +173,12 @@ impl Writer {
         }
     }
 
+    /// The template of the first partition.
+    #[must_use]
+    pub fn template() -> Template {
+        Template::new(&Topic::new(TOPIC), Partition(0))
+    }
+
     /// Writes as many of `records` as one batch takes, `run` at a time, and throws it away.
     /// Returns how many, and the payload's size.
     pub fn write<R: Record>(&mut self, records: &[R], run: usize) -> (usize, usize) {

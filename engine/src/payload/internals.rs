@@ -4,9 +4,13 @@
 #[cfg(target_arch = "x86_64")]
 use super::base64::{avx2::Avx2, avx512::Avx512, sse41::Sse41};
 use super::base64::{base64_len, groups_of, pad, portable::Portable, scalar::Scalar};
+use super::buffer::IndexEntry;
 use super::kernel::{Kernel, SPILL_BYTES};
+use super::stamp::Stamp;
+use super::template::Template;
 use super::tier::Tier;
-use crate::record::Header;
+use super::writer::{RunOut, write_run};
+use crate::record::{Header, Record};
 
 /// Writes the base64 of all `values`, one behind the other, and returns how long it is.
 ///
@@ -72,6 +76,52 @@ unsafe fn all<K: Kernel>(values: &[&[u8]], start: *mut u8) -> usize {
         unsafe { pad(value, at) };
     }
     at.addr() - start.addr()
+}
+
+/// Writes runs of one partition's records as a batch does, without a batch around it.
+#[derive(Debug)]
+pub struct RunWriter {
+    tier: Tier,
+    template: Template,
+    stamp: Stamp,
+    bytes: Vec<u8>,
+    index: Vec<IndexEntry>,
+}
+
+impl RunWriter {
+    /// For `records` records of `template`'s partition, of up to `bytes` bytes of JSON.
+    ///
+    /// # Panics
+    /// If this machine does not run `tier`.
+    #[must_use]
+    pub fn new(tier: Tier, template: Template, records: usize, bytes: usize) -> Self {
+        assert!(Tier::available().any(|runs| runs == tier), "this machine does not run {tier}");
+        let index = vec![IndexEntry::default(); records];
+        Self { tier, template, stamp: Stamp::EMPTY, bytes: vec![0; bytes + SPILL_BYTES], index }
+    }
+
+    /// Writes `records`, `run` at a time, and returns how many bytes that are.
+    ///
+    /// # Panics
+    /// If they do not fit.
+    pub fn write<R: Record>(&mut self, records: &[R], run: usize) -> usize {
+        let (mut at, mut done) = (0, 0);
+        for records in records.chunks(run) {
+            let bytes = &mut self.bytes[at..];
+            let out = RunOut {
+                room: bytes.len() - SPILL_BYTES,
+                bytes,
+                exact: false,
+                index: &mut self.index[done..],
+                start: at as u32,
+                stamp: &mut self.stamp,
+            };
+            let written = write_run(self.tier, &self.template, records, out);
+            assert_eq!(written.records, records.len(), "there is room for all records");
+            (at, done) = (at + written.bytes, done + written.records);
+        }
+        at
+    }
 }
 
 /// Writes every record's headers and what ends the record (`…]}`), one behind the other, and returns

@@ -86,6 +86,8 @@ pub(crate) fn write_run<R: Record>(
     match tier {
         // SAFETY: a tier comes from `Tier::best` or is checked by `Pool::with_tier`, so the CPU has
         // its features.
+        Tier::Avx512 if records.len() == 1 => return unsafe { write_one_avx512(template, &records[0], out) },
+        // SAFETY: as above.
         Tier::Avx512 if headers_in_loop(records) => unsafe {
             return write_run_avx512::<R, true>(template, records, out);
         },
@@ -113,6 +115,46 @@ fn write_run_avx512<R: Record, const HEADERS_IN_LOOP: bool>(
     out: RunOut<'_>,
 ) -> Written {
     write_run_with::<Avx512, R, HEADERS_IN_LOOP>(template, records, out)
+}
+
+/// [`write_run_avx512`] for one record, where partitions take turns: without what a loop has ready for
+/// the next record.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512ifma,avx2,bmi1,bmi2,popcnt,lzcnt"
+)]
+#[expect(unsafe_code, reason = "the cursor is told that there is room, after asking it")]
+fn write_one_avx512<R: Record>(template: &Template, record: &R, out: RunOut<'_>) -> Written {
+    let stamp = &mut *out.stamp;
+    stamp.prepare(template);
+    let offset = record.offset().0;
+    let (timestamp_ms, timestamp_type) = record.timestamp();
+    if !stamp.fits(offset, timestamp_ms, timestamp_type) {
+        stamp.render(template, offset, timestamp_ms, timestamp_type);
+    }
+    let mut cursor = Cursor::new(out.bytes, out.room);
+    let beginning = cursor;
+    let body = Body { offset, timestamp_ms, key: record.key(), value: record.value() };
+    if cursor.left() < body.len_max(stamp) || out.index.is_empty() {
+        std::hint::cold_path();
+        return write_run_avx512::<R, false>(template, std::slice::from_ref(record), out);
+    }
+    out.index[0] = IndexEntry { offset, timestamp_ms, start: out.start };
+    // SAFETY: the features are those of the function.
+    let held = unsafe { Avx512::hold(stamp.text()) };
+    // SAFETY: there is room for the body, as just asked.
+    let missing = unsafe { cursor.put_body::<Avx512>(held, stamp, &body) };
+    let headers = record.headers();
+    if headers.size_hint().1 == Some(0) {
+        // SAFETY: was part of what was asked for.
+        unsafe { cursor.put_no_headers(missing) };
+    } else {
+        // SAFETY: was part of what was asked for.
+        let end = unsafe { cursor.put_headers::<Avx512>(headers, out.exact, missing) };
+        let Some(end) = end else { return Written::default() };
+        cursor = end;
+    }
+    Written { records: 1, bytes: cursor.since(beginning) }
 }
 
 #[cfg(target_arch = "x86_64")]

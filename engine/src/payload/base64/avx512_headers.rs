@@ -1,5 +1,5 @@
-//! Headers with AVX-512 VBMI2: five bytes of text for each byte of a value, of which those that count
-//! are compressed.
+//! Headers with AVX-512 VBMI2: four or five bytes of text for each byte of a value, of which those that
+//! count are compressed.
 #![expect(
     unsafe_code,
     reason = "loads and stores through raw pointers, within the slice and the promised room"
@@ -17,38 +17,57 @@ pub(super) struct Vectors;
 
 // SAFETY: the routines spill up to 64 bytes.
 unsafe impl HeaderParts for Vectors {
+    /// For names that need no escaping, and are of ordinary length.
     #[inline(always)]
     unsafe fn name(name: &[u8], to: *mut u8) -> Option<*mut u8> {
-        // SAFETY: the conditions are the same.
-        unsafe { plain(name, to) }
+        if name.len() > 32 {
+            return None;
+        }
+        // SAFETY: the mask allows only bytes of the slice; the caller promises the features and the room.
+        let special = unsafe {
+            let mask = _bzhi_u32(u32::MAX, name.len() as u32);
+            let text = _mm256_mask_loadu_epi8(_mm256_set1_epi8(b'.' as i8), mask, name.as_ptr().cast());
+            _mm256_storeu_si256(to.cast(), text);
+            need_escaping(text)
+        };
+        debug_assert_eq!(special == 0, name.iter().all(|byte| is_plain(*byte)));
+        // SAFETY: the end of the text.
+        (special == 0).then(|| unsafe { to.add(name.len()) })
     }
 
+    /// The last few come from the table of the tiers without vectors: the vector units are what limits
+    /// this, and the rest of the processor has time for it.
     #[inline(always)]
     unsafe fn numbers(value: &[u8], to: *mut u8) -> *mut u8 {
-        // SAFETY: the conditions are the same.
-        unsafe { numbers(value, to) }
+        let (mut rest, mut to) = (value, to);
+        // SAFETY: the loads are within the slice, or masked; the caller promises the room.
+        unsafe {
+            while let Some((bytes, behind)) = rest.split_first_chunk::<NATURALS>() {
+                let vector = _mm_loadu_si128(bytes.as_ptr().cast());
+                if _mm_movemask_epi8(vector) == 0 {
+                    let (text, kept) = spelled_naturals(vector);
+                    to = put(text, kept, to);
+                    rest = behind;
+                } else {
+                    let (text, kept) = spelled(vector);
+                    to = put(text, kept, to);
+                    rest = &rest[NUMBERS..];
+                }
+            }
+            if rest.len() <= NATURALS - NUMBERS {
+                return tabled(rest, to);
+            }
+            let left = rest.len() as u32;
+            let vector = _mm_maskz_loadu_epi8(_bzhi_u32(u32::MAX, left) as u16, rest.as_ptr().cast());
+            if _mm_movemask_epi8(vector) == 0 {
+                let (text, kept) = spelled_naturals(vector);
+                return put(text, _bzhi_u64(kept, 4 * left), to);
+            }
+            let (text, kept) = spelled(vector);
+            to = put(text, _bzhi_u64(kept, 5 * left), to);
+            if left > NUMBERS as u32 { tabled(&rest[NUMBERS..], to) } else { to }
+        }
     }
-}
-
-/// The text, if it needs no escaping, and is of ordinary length. Spills up to 32 bytes.
-///
-/// # Safety
-/// The text and the spill are valid for writes at `dst`.
-#[inline(always)]
-unsafe fn plain(src: &[u8], dst: *mut u8) -> Option<*mut u8> {
-    if src.len() > 32 {
-        return None;
-    }
-    // SAFETY: the mask allows only bytes of the slice; the caller promises the features and the room.
-    let special = unsafe {
-        let mask = _bzhi_u32(u32::MAX, src.len() as u32);
-        let text = _mm256_mask_loadu_epi8(_mm256_set1_epi8(b'.' as i8), mask, src.as_ptr().cast());
-        _mm256_storeu_si256(dst.cast(), text);
-        need_escaping(text)
-    };
-    debug_assert_eq!(special == 0, src.iter().all(|byte| is_plain(*byte)));
-    // SAFETY: the end of the text.
-    (special == 0).then(|| unsafe { dst.add(src.len()) })
 }
 
 /// Which bytes of a string need to be escaped, or are not ASCII.
@@ -214,43 +233,4 @@ unsafe fn tabled(src: &[u8], mut to: *mut u8) -> *mut u8 {
         }
     }
     to
-}
-
-/// Every byte as a signed number and a comma. Spills up to 64 bytes.
-///
-/// The last few come from the table of the tiers without vectors: the vector units are what limits
-/// this, and the rest of the processor has time for it.
-///
-/// # Safety
-/// The CPU has the features; the text and the spill are valid for writes at `dst`; `src` is not empty.
-#[inline(always)]
-unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8 {
-    let (mut rest, mut to) = (src, dst);
-    // SAFETY: the loads are within the slice, or masked; the caller promises the room.
-    unsafe {
-        while let Some((bytes, behind)) = rest.split_first_chunk::<NATURALS>() {
-            let vector = _mm_loadu_si128(bytes.as_ptr().cast());
-            if _mm_movemask_epi8(vector) == 0 {
-                let (text, kept) = spelled_naturals(vector);
-                to = put(text, kept, to);
-                rest = behind;
-            } else {
-                let (text, kept) = spelled(vector);
-                to = put(text, kept, to);
-                rest = &rest[NUMBERS..];
-            }
-        }
-        if rest.len() <= NATURALS - NUMBERS {
-            return tabled(rest, to);
-        }
-        let left = rest.len() as u32;
-        let vector = _mm_maskz_loadu_epi8(_bzhi_u32(u32::MAX, left) as u16, rest.as_ptr().cast());
-        if _mm_movemask_epi8(vector) == 0 {
-            let (text, kept) = spelled_naturals(vector);
-            return put(text, _bzhi_u64(kept, 4 * left), to);
-        }
-        let (text, kept) = spelled(vector);
-        to = put(text, _bzhi_u64(kept, 5 * left), to);
-        if left > NUMBERS as u32 { tabled(&rest[NUMBERS..], to) } else { to }
-    }
 }

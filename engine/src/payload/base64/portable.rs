@@ -39,30 +39,21 @@ unsafe impl HeaderParts for ByTable {
         unsafe { plain(name, to) }
     }
 
+    /// By table.
     #[inline(always)]
     unsafe fn numbers(value: &[u8], to: *mut u8) -> *mut u8 {
-        // SAFETY: the conditions are the same.
-        unsafe { numbers(value, to) }
-    }
-}
-
-/// Every byte as a signed number and a comma, by table. Spills up to six bytes.
-///
-/// # Safety
-/// The text and the spill are valid for writes at `dst`.
-#[inline(always)]
-pub(in crate::payload) unsafe fn numbers(src: &[u8], dst: *mut u8) -> *mut u8 {
-    let mut end = dst;
-    for byte in src {
-        let entry = NUMBERS[usize::from(*byte)];
-        // SAFETY: the text of the bytes so far fits, and the entry's eight bytes are this byte's
-        // text and spill.
-        unsafe {
-            end.cast::<u64>().write_unaligned(entry.to_le());
-            end = end.add((entry >> 56) as usize);
+        let mut end = to;
+        for byte in value {
+            let entry = NUMBERS[usize::from(*byte)];
+            // SAFETY: the text of the bytes so far fits, and the entry's eight bytes are this byte's
+            // text and spill.
+            unsafe {
+                end.cast::<u64>().write_unaligned(entry.to_le());
+                end = end.add((entry >> 56) as usize);
+            }
         }
+        end
     }
-    end
 }
 
 /// The text, if it needs no escaping, by words. Spills up to eight bytes.
