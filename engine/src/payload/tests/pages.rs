@@ -94,14 +94,18 @@ fn pages_end_where_they_say() {
     assert_eq!(pages.at(Place::Last, 9).as_ptr_range().end, bytes.end);
     let alignment = |place| pages.at(place, 9).as_ptr().addr() % 64;
     assert!((0..64).all(|wanted| alignment(Place::Aligned(wanted)) == wanted));
-    let maps = std::fs::read_to_string("/proc/self/maps").expect("Linux has /proc");
     for (edge, side) in [(bytes.start.addr(), 1), (bytes.end.addr(), 0)] {
         let edge = format!("{edge:x}");
         // `from-to rights ...`: what ends at the first byte, and what begins behind the last.
-        let outside = maps.lines().find(|line| {
-            line.split([' ', '-']).nth(side).is_some_and(|bound| bound.trim_start_matches('0') == edge)
-        });
-        assert!(outside.is_some_and(|line| line.contains("---p")), "{edge} in\n{maps}");
+        let is_outside = |line: &str| {
+            let bound = line.split([' ', '-']).nth(side);
+            bound.is_some_and(|bound| bound.trim_start_matches('0') == edge) && line.contains("---p")
+        };
+        let maps = || std::fs::read_to_string("/proc/self/maps").expect("Linux has /proc");
+        // What is read while other threads map is not of one moment, and under an emulator may lack
+        // whole mappings: that a page is shown once is enough.
+        let shown = (0..100).any(|_| maps().lines().any(is_outside));
+        assert!(shown, "{edge} in\n{}", maps());
     }
 }
 
