@@ -46,6 +46,7 @@ pub(super) const fn groups_of(bytes: &[u8]) -> usize {
 ///
 /// # Safety
 /// The text, and two bytes behind it, are valid for writes.
+#[cfg(any(test, feature = "internals"))]
 #[expect(unsafe_code, reason = "part of the kernels")]
 pub(super) unsafe fn pad(bytes: &[u8], end: *mut u8) {
     let missing = 3 * groups_of(bytes) - bytes.len();
