@@ -49,8 +49,8 @@ fn parts(front: &mut dyn Front, tier: Tier) {
     writer(&mut row, "2 text headers", tier, &text, count);
     writer(&mut row, "2 binary headers", tier, &binary, count);
     writer(&mut row, "runs of 1", tier, &plain, 1);
+    let bytes = Writer::new(tier, count).write(&plain, count).1;
     for (name, run) in [("encoder alone", count), ("encoder alone, runs of 1", 1)] {
-        let bytes = Writer::new(tier, count).write(&plain, count).1;
         let mut writer = internals::RunWriter::new(tier, Writer::template(), count, 2 * bytes);
         let (expected, records) = (writer.write(&plain, count), &plain);
         row.contestant(Role::Pelton, name, &expected, move || writer.write(records, run));

@@ -100,7 +100,7 @@ static HEADERS: Ending<16> = Ending::new(r#"","headers":["#);
 static NO_HEADERS: Ending<32> = Ending::new(r#"","headers":[]}"#);
 
 /// What every record has behind its body, at least.
-pub(super) const REST_BYTES_MIN: usize = r#"","headers":[]}"#.len();
+pub(super) const REST_BYTES_MIN: usize = NO_HEADERS.len;
 
 impl<'b> Cursor<'b> {
     /// A cursor at the beginning of `buffer` that may put `room` bytes.
@@ -224,6 +224,27 @@ impl<'b> Cursor<'b> {
     pub(super) unsafe fn put_no_headers(&mut self, missing: usize) {
         // SAFETY: the conditions are the same.
         unsafe { self.put(&NO_HEADERS, missing) };
+    }
+
+    /// Puts what a record has behind its body: [`put_no_headers`](Self::put_no_headers) or
+    /// [`put_headers`](Self::put_headers).
+    ///
+    /// # Safety
+    /// As for these.
+    #[inline(always)]
+    pub(super) unsafe fn put_rest<'h, K: Kernel>(
+        mut self,
+        headers: impl Iterator<Item = Header<'h>>,
+        exact: bool,
+        missing: usize,
+    ) -> Option<Self> {
+        if headers.size_hint().1 == Some(0) {
+            // SAFETY: the conditions are the same.
+            unsafe { self.put_no_headers(missing) };
+            return Some(self);
+        }
+        // SAFETY: the conditions are the same.
+        unsafe { self.put_headers::<K>(headers, exact, missing) }
     }
 
     /// Puts the headers and what ends the record, if they surely fit by an upper bound for each, and

@@ -144,17 +144,9 @@ fn write_one_avx512<R: Record>(template: &Template, record: &R, out: RunOut<'_>)
     let held = unsafe { Avx512::hold(stamp.text()) };
     // SAFETY: there is room for the body, as just asked.
     let missing = unsafe { cursor.put_body::<Avx512>(held, stamp, &body) };
-    let headers = record.headers();
-    if headers.size_hint().1 == Some(0) {
-        // SAFETY: was part of what was asked for.
-        unsafe { cursor.put_no_headers(missing) };
-    } else {
-        // SAFETY: was part of what was asked for.
-        let end = unsafe { cursor.put_headers::<Avx512>(headers, out.exact, missing) };
-        let Some(end) = end else { return Written::default() };
-        cursor = end;
-    }
-    Written { records: 1, bytes: cursor.since(beginning) }
+    // SAFETY: was part of what was asked for.
+    let end = unsafe { cursor.put_rest::<Avx512>(record.headers(), out.exact, missing) };
+    end.map_or_else(Written::default, |end| Written { records: 1, bytes: end.since(beginning) })
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -263,18 +255,13 @@ fn write_run_with<K: Kernel, R: Record, const HEADERS_IN_LOOP: bool>(
             }
             Pause::Headers { headers, missing } => (headers, missing),
         };
-        if headers.size_hint().1 == Some(0) {
-            // SAFETY: was part of what was asked for.
-            unsafe { cursor.put_no_headers(missing) };
-        } else {
-            // SAFETY: was part of what was asked for, and the caller runs `K`'s tier.
-            let Some(end) = (unsafe { cursor.put_headers::<K>(headers, out.exact, missing) }) else {
-                let position = count - rest.len();
-                written = Some((out.index[position].start - out.start) as usize);
-                break;
-            };
-            cursor = end;
-        }
+        // SAFETY: was part of what was asked for, and the caller runs `K`'s tier.
+        let Some(end) = (unsafe { cursor.put_rest::<K>(headers, out.exact, missing) }) else {
+            let position = count - rest.len();
+            written = Some((out.index[position].start - out.start) as usize);
+            break;
+        };
+        cursor = end;
         rest.next();
     }
     Written { records: count - rest.len(), bytes: written.unwrap_or_else(|| cursor.since(beginning)) }
