@@ -3,6 +3,9 @@
 //! The usual algorithm (Muła, Lemire: "Faster Base64 Encoding and Decoding using AVX2
 //! Instructions"), with two changes: its multiplication is forced on the compiler, and the tail is
 //! a masked load without branches.
+//!
+//! What is inlined by force is so for the reason given in `avx512_base64`; the rest is small enough
+//! for the compiler to do it by itself.
 #![expect(
     unsafe_code,
     reason = "loads and stores through raw pointers, within the slice and the promised room"
@@ -188,8 +191,7 @@ impl Long {
     ///
     /// # Safety
     /// The slice has these groups, without missing bytes.
-    #[target_feature(enable = "avx2")]
-    #[inline]
+    #[inline(always)]
     unsafe fn block(self, first: usize) {
         debug_assert!(3 * first + BLOCK <= self.bytes);
         // SAFETY: the caller's promise: the lower and the upper 16 of these 24 bytes.
@@ -202,23 +204,22 @@ impl Long {
     ///
     /// # Safety
     /// As for `block`; the slice goes on four bytes before and behind these groups.
-    #[target_feature(enable = "avx2")]
-    #[inline]
+    #[inline(always)]
     unsafe fn inner_block(self, first: usize) {
         debug_assert!(3 * first >= 4 && 3 * first + BLOCK + 4 <= self.bytes);
-        // SAFETY: the 24 bytes and the four on either side.
-        let bytes = unsafe { _mm256_loadu_si256(self.from.add(3 * first).sub(4).cast()) };
-        let spread = _mm256_shuffle_epi8(bytes, SPREAD_AFTER_FOUR.load());
-        // SAFETY: the block's text lies within the slice's.
-        unsafe { _mm256_storeu_si256(self.to.add(4 * first).cast(), characters(spread)) };
+        // SAFETY: the 24 bytes and the four on either side; the block's text lies within the slice's.
+        unsafe {
+            let bytes = _mm256_loadu_si256(self.from.add(3 * first).sub(4).cast());
+            let spread = _mm256_shuffle_epi8(bytes, SPREAD_AFTER_FOUR.load());
+            _mm256_storeu_si256(self.to.add(4 * first).cast(), characters(spread));
+        }
     }
 
     /// The `number`th block, counted from the end, or as much of it as there is.
     ///
     /// # Safety
     /// `number` is at least 2; the slice has more than a block.
-    #[target_feature(enable = "avx2")]
-    #[inline]
+    #[inline(always)]
     unsafe fn block_before_end(self, number: usize) {
         // SAFETY: the block begins with the slice, which has more than one, or at least eight
         // groups lie between it and the end.
@@ -229,8 +230,7 @@ impl Long {
     ///
     /// # Safety
     /// As for the slice.
-    #[target_feature(enable = "avx2")]
-    #[inline]
+    #[inline(always)]
     unsafe fn last(self) {
         let missing = 3 * self.groups - self.bytes;
         let first = self.groups - 8;
@@ -259,8 +259,7 @@ unsafe fn spread(lower: *const u8, upper: *const u8, table: &Bytes32) -> __m256i
 
 /// # Safety
 /// As for [`Kernel::base64`].
-#[target_feature(enable = "avx2,bmi2")]
-#[inline]
+#[inline(always)]
 unsafe fn base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
     // SAFETY: the conditions are the same; a slice of at least a block has one.
     unsafe {
@@ -305,35 +304,28 @@ unsafe fn base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
 ///
 /// # Safety
 /// As for [`Kernel::base64`].
-#[target_feature(enable = "avx2,bmi2")]
-#[inline]
+#[inline(always)]
 unsafe fn short_base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
-    if src.len() >= BLOCK {
-        // SAFETY: the conditions are the same.
-        return unsafe { base64_apart(src, groups, dst) };
+    let long = Long { from: src.as_ptr(), bytes: src.len(), groups, to: dst };
+    // SAFETY: blocks that the slice has, the last of them also if it is the only one; of a shorter
+    // slice, 16 bytes from either end, or what `load_tail` takes of fewer. That spills at most 32 bytes.
+    unsafe {
+        if src.len() >= BLOCK {
+            let mut first = 0;
+            while 3 * first + BLOCK < src.len() {
+                long.block(first);
+                first += 8;
+            }
+            long.last();
+        } else {
+            let spread = match src.len().checked_sub(16) {
+                Some(more) => spread(src.as_ptr(), src.as_ptr().add(more), SPREAD_SHORT.get_unchecked(more)),
+                None => _mm256_shuffle_epi8(load_tail(src, src), SPREAD.load()),
+            };
+            _mm256_storeu_si256(dst.cast(), characters(spread));
+        }
+        dst.add(4 * groups)
     }
-    let spread = match src.len().checked_sub(16) {
-        // SAFETY: at least 16 bytes, and less than 16 + 8.
-        Some(more) => unsafe {
-            spread(src.as_ptr(), src.as_ptr().add(more), SPREAD_SHORT.get_unchecked(more))
-        },
-        None => _mm256_shuffle_epi8(load_tail(src, src), SPREAD.load()),
-    };
-    // SAFETY: at most 32 bytes behind the end of the text.
-    unsafe { _mm256_storeu_si256(dst.cast(), characters(spread)) };
-    // SAFETY: the text and the promised spill.
-    unsafe { dst.add(4 * groups) }
-}
-
-/// [`base64`], out of line, as [`headers_apart`](crate::payload::cursor) is.
-///
-/// # Safety
-/// As for [`Kernel::base64`].
-#[cold]
-#[inline(never)]
-unsafe fn base64_apart(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
-    // SAFETY: the conditions are the same.
-    unsafe { base64(src, groups, dst) }
 }
 
 /// `tail`, which is shorter than 16 bytes and ends `src`, in two halves for [`SPREAD`], with zeros
