@@ -94,20 +94,20 @@ impl OpenBatch {
         records: &[R],
         now: Nanos,
     ) -> Appended {
-        let mut run = RunIn { slot, template, tier: pool.tier(), now };
+        let run = RunIn { slot, template, tier: pool.tier(), now };
         let mut taken = 0;
         while taken < records.len() && self.policy.full().is_none() {
             if !self.near_limit {
                 let wanted = (records.len() - taken).min(self.records_left());
                 let room = self.bytes_left(&run).min(self.buffer.arena_left());
-                taken += self.write(&mut run, &records[taken..taken + wanted], room, false);
+                taken += self.write(pool, &run, &records[taken..taken + wanted], (room, false));
             }
             // What is left is more than the batch may count, or its upper bound passes a limit.
             if self.policy.full().is_none()
                 && let Some(next) = records.get(taken)
             {
                 match self.make_room(pool, &run, next) {
-                    Ok(bytes) => taken += self.write(&mut run, std::slice::from_ref(next), bytes, true),
+                    Ok(bytes) => taken += self.write(pool, &run, std::slice::from_ref(next), (bytes, true)),
                     Err(stop) => return Appended { taken, stop: Some(stop) },
                 }
             }
@@ -138,10 +138,17 @@ impl OpenBatch {
         Stop::Full(cause)
     }
 
-    /// Writes as many of `records` as fit in `room` bytes and counts them in.
-    fn write<R: Record>(&mut self, run: &mut RunIn<'_>, records: &[R], room: usize, exact: bool) -> usize {
+    /// Writes as many of `records` as fit in `room` bytes, sized `exact`ly or not, and counts them in.
+    fn write<R: Record>(
+        &mut self,
+        pool: &mut Pool,
+        run: &RunIn<'_>,
+        records: &[R],
+        (room, exact): (usize, bool),
+    ) -> usize {
         let overhead = self.overhead(run);
-        let written = write_run(run.tier, run.template, records, self.buffer.run_out(room, exact));
+        let out = self.buffer.run_out(room, exact, pool.stamp(run.slot));
+        let written = write_run(run.tier, run.template, records, out);
         if written.records > 0 {
             let offsets = records[0].offset()..=records[written.records - 1].offset();
             self.buffer.push_run(run.slot, run.template, offsets, written, run.now);

@@ -70,8 +70,6 @@ pub(crate) struct Buffer {
     pub(crate) places: Vec<Place>,
     /// Per slot the position in `places`, or [`NO_PLACE`]. As long as the highest slot ever met.
     place_of_slot: Vec<u32>,
-    /// That of the last run's partition.
-    stamp: Stamp,
     pub(crate) charge: Charge,
 }
 
@@ -101,7 +99,6 @@ impl Buffer {
             runs: Vec::with_capacity(records_max),
             places: Vec::new(),
             place_of_slot: Vec::new(),
-            stamp: Stamp::EMPTY,
             charge,
         })
     }
@@ -121,8 +118,8 @@ impl Buffer {
         self.arena.capacity().saturating_sub(self.used)
     }
 
-    /// Where the next run is written.
-    pub(crate) fn run_out(&mut self, room: usize, exact: bool) -> RunOut<'_> {
+    /// Where the next run is written, and with what stamp.
+    pub(crate) fn run_out<'b>(&'b mut self, room: usize, exact: bool, stamp: &'b mut Stamp) -> RunOut<'b> {
         let room = room.min(self.arena_left());
         RunOut {
             bytes: &mut self.arena.bytes_mut()[self.used..],
@@ -130,7 +127,7 @@ impl Buffer {
             exact,
             index: &mut self.index[self.records..],
             start: self.used as u32,
-            stamp: &mut self.stamp,
+            stamp,
         }
     }
 

@@ -2,7 +2,9 @@
 
 use super::arena::Charge;
 use super::buffer::Buffer;
+use super::stamp::{Stamp, Stamps};
 use super::tier::Tier;
+use crate::ids::Slot;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -67,6 +69,7 @@ pub struct Pool {
     free: Vec<(Box<Buffer>, Shared)>,
     /// Given back while someone (an HTTP client with a half-sent body) still reads them.
     cooling: Vec<Shared>,
+    stamps: Stamps,
 }
 
 impl Pool {
@@ -85,6 +88,7 @@ impl Pool {
             outsized: Arc::default(),
             free: Vec::new(),
             cooling: Vec::new(),
+            stamps: Stamps::default(),
         }
     }
 
@@ -101,6 +105,11 @@ impl Pool {
 
     pub(crate) const fn tier(&self) -> Tier {
         self.tier
+    }
+
+    /// The stamp of the partition at `slot`.
+    pub(crate) fn stamp(&mut self, slot: Slot) -> &mut Stamp {
+        self.stamps.of(slot)
     }
 
     /// A buffer for a new batch. `None` is back-pressure: the budget is used up by batches that

@@ -8,6 +8,7 @@ use super::cursor::RECORD_REST_BYTES_MAX;
 use super::decimal::{DECIMAL_BYTES_MAX, EIGHT_DIGITS, decimal_len};
 use super::kernel::{DigitFrame, STAMP_BYTES_MAX, StampText, TAIL_BYTES};
 use super::template::Template;
+use crate::ids::Slot;
 use crate::record::TimestampType;
 
 /// The bytes of `","key":"`, which stand behind the stamp for records that have a key.
@@ -198,5 +199,31 @@ impl Stamp {
     #[inline(always)]
     pub(super) const fn low(&self, offset: i64, timestamp_ms: i64) -> [u64; 2] {
         [self.offset.low(offset), self.timestamp.low(timestamp_ms)]
+    }
+}
+
+/// The stamps of a poller's partitions, by slot: where partitions take turns, each finds its own as it
+/// left it. About a kilobyte each, kept as long as the poller lives.
+#[derive(Debug, Default)]
+pub(crate) struct Stamps(Vec<Stamp>);
+
+/// Slots beyond share the stamps of those before.
+const STAMPS_MAX: usize = 4096;
+
+impl Stamps {
+    /// That of the partition at `slot`; one of another partition, if that had the slot before.
+    #[inline]
+    pub(crate) fn of(&mut self, slot: Slot) -> &mut Stamp {
+        let place = slot.index() % STAMPS_MAX;
+        if place >= self.0.len() {
+            self.grow(place + 1);
+        }
+        &mut self.0[place]
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, len: usize) {
+        self.0.resize(len, Stamp::EMPTY);
     }
 }
