@@ -1,13 +1,16 @@
 //! Whole payloads: ours on every tier.
 //!
-//! The floor copies as many bytes as the payload has; the yardstick encodes the values alone,
-//! without key, fields or envelope; the peer makes the same event with `serde_json` and `base64`.
+//! One floor copies as many bytes as the payload has; the other reads the values and writes as many
+//! cache lines as the payload fills, which is all that an encoder cannot leave out. The yardstick
+//! encodes the values alone, without key, fields or envelope; the peer makes the same event with
+//! `serde_json` and `base64`.
 //! *Hot* encodes the same records again and again; *cold* walks through 128 MiB of values, with the
 //! output in the pool's warm buffer (and the copy's source is as cold).
 
 use crate::contest::{Front, Role, Row, size};
 use crate::{Headers, Input, Shape, Writer, base64_of_values, in_full, serde_json_event, sized, value_bytes};
-use pelton::payload::Tier;
+use pelton::payload::internals::{self, CacheLine};
+use pelton::payload::{Tier, encoded_len};
 use pelton::record::RecordRef;
 
 /// Values of these sizes; a cold walk leaves the largest out.
@@ -82,10 +85,10 @@ impl Turns {
     }
 }
 
-/// The most contestants in a row: five tiers, floor, yardstick, peer.
-const CONTESTANTS: usize = 8;
+/// The most contestants in a row: five tiers, two floors, yardstick, peer.
+const CONTESTANTS: usize = 9;
 
-/// Adds ours on `tiers`, the floor, the yardstick and the peer, which does one of `peer_parts` parts.
+/// Adds ours on `tiers`, the floors, the yardstick and the peer, which does one of `peer_parts` parts.
 /// All batches have as many records.
 fn references<'c>(row: &mut Row<'c>, batches: &[&'c [RecordRef<'c>]], tiers: &[Tier], peer_parts: usize) {
     let (of, count) = (batches.len(), batches[0].len());
@@ -104,6 +107,17 @@ fn references<'c>(row: &mut Row<'c>, batches: &[&'c [RecordRef<'c>]], tiers: &[T
             writer.write(batches[turn], count) == (count, sizes[turn])
         });
     }
+    let mut turns = Turns::new(row.contestants.len(), of);
+    let values: Vec<Vec<&[u8]>> =
+        batches.iter().map(|batch| batch.iter().filter_map(|record| record.value).collect()).collect();
+    let lines: Vec<Vec<usize>> =
+        batches.iter().zip(&sizes).map(|(batch, bytes)| lines(batch, *bytes)).collect();
+    let totals: Vec<usize> = lines.iter().map(|lines| lines.iter().sum()).collect();
+    let mut out = vec![CacheLine([0; 64]); totals.iter().copied().max().unwrap_or(0)];
+    row.contestant(Role::Floor, "bare loads and stores", &true, move || {
+        let turn = turns.next();
+        internals::bare_traffic(&values[turn], &lines[turn], &mut out) == totals[turn]
+    });
     let mut turns = Turns::new(row.contestants.len(), of);
     let (from, mut to) = (vec![b'A'; sizes.iter().sum()], vec![0; sizes.iter().copied().max().unwrap_or(0)]);
     let starts: Vec<usize> = (0..of).map(|turn| sizes[..turn].iter().sum()).collect();
@@ -130,6 +144,20 @@ fn references<'c>(row: &mut Row<'c>, batches: &[&'c [RecordRef<'c>]], tiers: &[T
         let turn = turns.next();
         serde_json_event(some[turn]).len() == lens[turn]
     });
+}
+
+/// How many cache lines of a payload of `bytes` bytes each record of `batch` ends.
+fn lines(batch: &[RecordRef<'_>], bytes: usize) -> Vec<usize> {
+    let template = Writer::template();
+    let mut end = bytes - batch.iter().map(|record| encoded_len(&template, record)).sum::<usize>();
+    let mut done = 0;
+    let lines = batch.iter().map(|record| {
+        end += encoded_len(&template, record);
+        let lines = end / 64 - done;
+        done += lines;
+        lines
+    });
+    lines.collect()
 }
 
 /// What a batch costs besides its records: taken from the pool, filled, sealed, given back.

@@ -82,16 +82,17 @@ pub fn lines(row: &Measured) -> Vec<[String; 6]> {
     // Where numbers are made of contestants, these alone say what the row is about.
     let shown = row.of_role("pelton").filter(|_| row.derived.is_empty());
     let ours = shown.map(|ours| {
-        let cells =
-            [fastest(ours, row, "floor"), fastest(ours, row, "yardstick"), fastest(ours, row, "peer")];
-        let [floor, yardstick, peer] = cells.map(|name| name.and_then(|name| ratio(ours, name)));
+        let floors = row.of_role("floor").filter_map(|floor| ratio(ours, &floor.name));
+        let floors: Vec<String> = floors.map(|(name, ratio)| format!("{} {name}", spread(ratio))).collect();
+        let [yardstick, peer] =
+            ["yardstick", "peer"].map(|role| fastest(ours, row, role).and_then(|name| ratio(ours, name)));
         let speed =
             row.of_role("yardstick").next().and_then(|yardstick| yardstick.input_gigabytes_per_second);
         [
             case.clone(),
             ours.name.clone(),
             format!("{} / {}", number(ours.ns_per_unit.median), row.unit),
-            floor.map_or(String::new(), |(name, ratio)| format!("{} {name}", spread(ratio))),
+            floors.join("; "),
             yardstick.map_or(String::new(), |(_, ratio)| {
                 let speed = speed.map_or(String::new(), |speed| format!(" [{}]", number(speed)));
                 format!("{}{speed}", spread(inverse(ratio)))
@@ -173,6 +174,7 @@ mod tests {
         let mut row = Row::new("group", "64 B", "record", 1, 64);
         row.contestant(Role::Pelton, "ours", &(), || ());
         row.contestant(Role::Floor, "memcpy", &(), || ());
+        row.contestant(Role::Floor, "reads", &(), || ());
         row.contestant(Role::Peer, "std", &(), || ());
         row.counted.push(("faults".into(), 0.0));
         let mut measured = measure(row, Effort::ONCE);
@@ -201,7 +203,7 @@ mod tests {
             "group 64 B",
             "ours",
             "12.3 / record",
-            "0.50 (0.25 to 1.00) memcpy",
+            "0.50 (0.25 to 1.00) memcpy; 0.50 (0.25 to 1.00) reads",
             "",
             "2.00 (1.00 to 4.00) std",
         ];

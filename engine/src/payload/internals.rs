@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "calls kernels, with the room and the CPU's features checked here")]
 
 #[cfg(target_arch = "x86_64")]
-use super::base64::{avx2::Avx2, avx512::Avx512, sse41::Sse41};
+use super::base64::{avx2::Avx2, avx512::Avx512, own_ahead, read_ahead, sse41::Sse41};
 use super::base64::{base64_len, groups_of, pad, portable::Portable, scalar::Scalar};
 use super::buffer::IndexEntry;
 use super::kernel::{Kernel, SPILL_BYTES};
@@ -76,6 +76,71 @@ unsafe fn all<K: Kernel>(values: &[&[u8]], start: *mut u8) -> usize {
         unsafe { pad(value, at) };
     }
     at.addr() - start.addr()
+}
+
+/// What no payload writer leaves out, in the widest loads and stores of the machine: reads `values`,
+/// and fills the cache lines of `out`, of which as many as `lines` says belong to each value. Returns
+/// how many lines that are. What is written means nothing.
+///
+/// As a kernel does, it loads 64 bytes for each line, 48 behind the last ones, and asks for the lines
+/// ahead, to be read and to be written.
+///
+/// # Panics
+/// If `out` has fewer lines.
+pub fn bare_traffic(values: &[&[u8]], lines: &[usize], out: &mut [CacheLine]) -> usize {
+    match Tier::best() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: this machine runs the tier.
+        Tier::Avx512 => unsafe { bare_traffic_avx512(values, lines, out) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: this machine runs the tier.
+        Tier::Avx2 => unsafe { bare_traffic_avx2(values, lines, out) },
+        _ => bare_traffic_with(values, lines, out),
+    }
+}
+
+/// 64 bytes where a cache line is.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub struct CacheLine(pub [u8; 64]);
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn bare_traffic_avx512(values: &[&[u8]], lines: &[usize], out: &mut [CacheLine]) -> usize {
+    bare_traffic_with(values, lines, out)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn bare_traffic_avx2(values: &[&[u8]], lines: &[usize], out: &mut [CacheLine]) -> usize {
+    bare_traffic_with(values, lines, out)
+}
+
+#[inline(always)]
+fn bare_traffic_with(values: &[&[u8]], lines: &[usize], mut out: &mut [CacheLine]) -> usize {
+    let all = out.len();
+    for (value, &lines) in values.iter().zip(lines) {
+        let (of_value, rest) = std::mem::take(&mut out).split_at_mut(lines);
+        out = rest;
+        let short;
+        let value = if value.len() < 64 {
+            let mut padded = [0; 64];
+            padded[..value.len()].copy_from_slice(value);
+            short = padded;
+            &short[..]
+        } else {
+            value
+        };
+        let (mut from, last) = (0, value.len() - 64);
+        for line in of_value {
+            let bytes = &value[from..from + 64];
+            #[cfg(target_arch = "x86_64")]
+            (own_ahead::<0>(line.0.as_mut_ptr()), read_ahead::<0>(bytes.as_ptr()));
+            line.0.copy_from_slice(bytes);
+            from = last.min(from + 48);
+        }
+    }
+    all - out.len()
 }
 
 /// Writes runs of one partition's records as a batch does, without a batch around it.
@@ -172,4 +237,30 @@ unsafe fn all_headers<K: Kernel>(records: &[&[Header<'_>]], start: *mut u8, room
         at = end.expect("there is room for the bounds of all headers").as_ptr();
     }
     at.addr() - start.addr()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bare_traffic_reads_all_of_every_value_and_fills_every_line() {
+        let bytes: Vec<u8> = (0..2000).map(|at| (at % 251) as u8).collect();
+        for len in [0, 1, 63, 64, 65, 112, 113, 1000, 2000] {
+            // As many lines as the base64 of the value fills, and those of the fields around it.
+            let (values, lines) = ([&bytes[..len], &bytes], [len / 48 + 3, 45]);
+            let mut out = vec![CacheLine([252; 64]); lines[0] + lines[1] + 1];
+            assert_eq!(bare_traffic(&values, &lines, &mut out), lines[0] + lines[1]);
+            let (of_first, rest) = out.split_at(lines[0]);
+            let read = |byte: u8| of_first.iter().any(|line| line.0.contains(&byte));
+            assert!(values[0].iter().all(|byte| read(*byte)), "{len} bytes are read");
+            assert!(of_first.iter().all(|line| !line.0.contains(&252)), "{len} bytes fill their lines");
+            assert_eq!(
+                rest[44].0,
+                bytes[2000 - 64..],
+                "behind the value's end its last bytes are read again"
+            );
+            assert_eq!(rest[45].0, [252; 64], "one line more than there are is left alone");
+        }
+    }
 }

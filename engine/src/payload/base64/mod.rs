@@ -68,7 +68,7 @@ const AHEAD_BYTES: usize = 768;
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "an instruction that the standard library offers to no stable target")]
 #[inline(always)]
-fn own_ahead<const LINE: usize>(dst: *mut u8) {
+pub(super) fn own_ahead<const LINE: usize>(dst: *mut u8) {
     // SAFETY: a hint, which no address makes fault and which changes no memory. Every CPU with AVX2
     // has the instruction, if only as one that does nothing.
     unsafe {
@@ -100,7 +100,7 @@ const READ_AHEAD_BYTES: usize = 2048;
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "an intrinsic")]
 #[inline(always)]
-fn read_ahead<const LINE: usize>(src: *const u8) {
+pub(super) fn read_ahead<const LINE: usize>(src: *const u8) {
     // SAFETY: a hint, which no address makes fault; every x86-64 has the instruction.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(src.wrapping_add(READ_AHEAD_BYTES + 64 * LINE).cast()) };
 }
