@@ -226,6 +226,41 @@ impl Long {
         unsafe { self.block(self.groups.saturating_sub(8 * number)) };
     }
 
+    /// All blocks between the first and the last.
+    ///
+    /// # Safety
+    /// As for the slice, which has more than three blocks.
+    #[inline(always)]
+    unsafe fn behind_first(self) {
+        let mut first = 8;
+        // SAFETY: each block of the loop goes on for at least four bytes; the slice has as many groups
+        // before its end as the blocks behind it are of, or they begin with it.
+        unsafe {
+            while 3 * first + 5 * BLOCK <= self.bytes {
+                own_ahead_of(self.to, first);
+                own_ahead_of(self.to, first + 16);
+                let from = self.from.wrapping_add(3 * first);
+                read_ahead::<0>(from);
+                read_ahead::<1>(from);
+                self.inner_block(first);
+                self.inner_block(first + 8);
+                self.inner_block(first + 16);
+                self.inner_block(first + 24);
+                first += 32;
+            }
+            own_ahead_of(self.to, first);
+            read_ahead::<0>(self.from.wrapping_add(3 * first));
+            // Less than five blocks are left. One too many costs less than the branch that would
+            // avoid it where lengths vary.
+            if self.bytes - 3 * first > 2 * BLOCK {
+                self.block_before_end(5);
+                self.block_before_end(4);
+                self.block_before_end(3);
+            }
+            self.block_before_end(2);
+        }
+    }
+
     /// The last block.
     ///
     /// # Safety
@@ -267,33 +302,13 @@ unsafe fn base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
             return short_base64(src, groups, dst);
         }
         let long = Long { from: src.as_ptr(), bytes: src.len(), groups, to: dst };
-        if src.len() <= 2 * BLOCK {
-            long.block(0);
-        } else {
-            long.block(0);
-            let mut first = 8;
-            while 3 * first + 5 * BLOCK <= src.len() {
-                own_ahead_of(dst, first);
-                own_ahead_of(dst, first + 16);
-                let from = src.as_ptr().wrapping_add(3 * first);
-                read_ahead::<0>(from);
-                read_ahead::<1>(from);
-                long.inner_block(first);
-                long.inner_block(first + 8);
-                long.inner_block(first + 16);
-                long.inner_block(first + 24);
-                first += 32;
-            }
-            own_ahead_of(dst, first);
-            read_ahead::<0>(src.as_ptr().wrapping_add(3 * first));
-            // Less than five blocks are left. One too many costs less than the branch that would
-            // avoid it where lengths vary.
-            if src.len() - 3 * first > 2 * BLOCK {
-                long.block_before_end(5);
-                long.block_before_end(4);
-                long.block_before_end(3);
-            }
-            long.block_before_end(2);
+        long.block(0);
+        if src.len() > 3 * BLOCK {
+            long.behind_first();
+        } else if src.len() > 2 * BLOCK {
+            own_ahead::<0>(dst.wrapping_add(32));
+            read_ahead::<0>(src.as_ptr());
+            long.block(8);
         }
         long.last();
         dst.add(4 * groups)
