@@ -135,7 +135,10 @@ fn bare_traffic_with(values: &[&[u8]], lines: &[usize], mut out: &mut [CacheLine
         for line in of_value {
             let bytes = &value[from..from + 64];
             #[cfg(target_arch = "x86_64")]
-            (own_ahead::<0>(line.0.as_mut_ptr()), read_ahead::<0>(bytes.as_ptr()));
+            {
+                own_ahead::<0>(line.0.as_mut_ptr());
+                read_ahead::<0>(bytes.as_ptr());
+            }
             line.0.copy_from_slice(bytes);
             from = last.min(from + 48);
         }

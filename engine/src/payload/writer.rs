@@ -75,19 +75,39 @@ fn headers_in_loop<R: Record>(records: &[R]) -> bool {
 }
 
 /// Writes records as long as they surely fit, and returns how many did.
+#[inline]
 pub(crate) fn write_run<R: Record>(
     tier: Tier,
     template: &Template,
     records: &[R],
     out: RunOut<'_>,
 ) -> Written {
+    // Where partitions take turns there is a call for each record: what it costs beside the record
+    // shows, so the way there is as short as it can be.
+    #[cfg(target_arch = "x86_64")]
+    if tier == Tier::Avx512
+        && let ([record], [entry, ..], false) = (records, &mut *out.index, out.exact)
+    {
+        let cursor = Cursor::new(&mut *out.bytes, out.room);
+        entry.start = out.start;
+        #[expect(unsafe_code, reason = "the functions of a tier run where the tier does")]
+        // SAFETY: a tier comes from `Tier::best` or is checked by `Pool::with_tier`, so the CPU has its
+        // features.
+        let bytes = unsafe { write_one_avx512(template, record, cursor, entry, out.stamp) };
+        if bytes > 0 {
+            return Written { records: 1, bytes };
+        }
+    }
+    write_run_on(tier, template, records, out)
+}
+
+/// [`write_run`] for any tier and any number of records.
+#[inline(never)]
+fn write_run_on<R: Record>(tier: Tier, template: &Template, records: &[R], out: RunOut<'_>) -> Written {
     #[cfg(target_arch = "x86_64")]
     #[expect(unsafe_code, reason = "the functions of a tier run where the tier does")]
     match tier {
-        // SAFETY: a tier comes from `Tier::best` or is checked by `Pool::with_tier`, so the CPU has
-        // its features.
-        Tier::Avx512 if records.len() == 1 => return unsafe { write_one_avx512(template, &records[0], out) },
-        // SAFETY: as above.
+        // SAFETY: as in `write_run`.
         Tier::Avx512 if headers_in_loop(records) => unsafe {
             return write_run_avx512::<R, true>(template, records, out);
         },
@@ -117,36 +137,40 @@ fn write_run_avx512<R: Record, const HEADERS_IN_LOOP: bool>(
     write_run_with::<Avx512, R, HEADERS_IN_LOOP>(template, records, out)
 }
 
-/// [`write_run_avx512`] for one record, where partitions take turns: without what a loop has ready for
-/// the next record.
+/// [`write_run_avx512`] for one record: without what a loop has ready for the next one, and with
+/// arguments that fit in registers. Returns how long the record is, or 0 if it may not fit. `entry` has
+/// its start already.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(
     enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx512ifma,avx2,bmi1,bmi2,popcnt,lzcnt"
 )]
 #[expect(unsafe_code, reason = "the cursor is told that there is room, after asking it")]
-fn write_one_avx512<R: Record>(template: &Template, record: &R, out: RunOut<'_>) -> Written {
-    let stamp = &mut *out.stamp;
+fn write_one_avx512<R: Record>(
+    template: &Template,
+    record: &R,
+    mut cursor: Cursor<'_>,
+    entry: &mut IndexEntry,
+    stamp: &mut Stamp,
+) -> usize {
     stamp.prepare(template);
     let offset = record.offset().0;
     let (timestamp_ms, timestamp_type) = record.timestamp();
     if !stamp.fits(offset, timestamp_ms, timestamp_type) {
         stamp.render(template, offset, timestamp_ms, timestamp_type);
     }
-    let mut cursor = Cursor::new(out.bytes, out.room);
     let beginning = cursor;
     let body = Body { offset, timestamp_ms, key: record.key(), value: record.value() };
-    if cursor.left() < body.len_max(stamp) || out.index.is_empty() {
-        std::hint::cold_path();
-        return write_run_avx512::<R, false>(template, std::slice::from_ref(record), out);
+    if cursor.left() < body.len_max(stamp) {
+        return 0;
     }
-    out.index[0] = IndexEntry { offset, timestamp_ms, start: out.start };
+    (entry.offset, entry.timestamp_ms) = (offset, timestamp_ms);
     // SAFETY: the features are those of the function.
     let held = unsafe { Avx512::hold(stamp.text()) };
     // SAFETY: there is room for the body, as just asked.
     let missing = unsafe { cursor.put_body::<Avx512>(held, stamp, &body) };
     // SAFETY: was part of what was asked for.
-    let end = unsafe { cursor.put_rest::<Avx512>(record.headers(), out.exact, missing) };
-    end.map_or_else(Written::default, |end| Written { records: 1, bytes: end.since(beginning) })
+    let end = unsafe { cursor.put_rest::<Avx512>(record.headers(), false, missing) };
+    end.map_or(0, |end| end.since(beginning))
 }
 
 #[cfg(target_arch = "x86_64")]
