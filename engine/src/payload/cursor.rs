@@ -7,7 +7,9 @@
 #![expect(clippy::multiple_unsafe_ops_per_block, reason = "the same bound covers the stores of a text")]
 
 use super::base64::groups_of;
-use super::headers::{header_len_exact, header_len_max};
+use super::headers::{
+    NUMBER_BYTES_MAX, PLAIN_HEADER_BYTES_MAX, PLAIN_NAME_BYTES_MAX, header_len_exact, header_len_max,
+};
 use super::kernel::{Kernel, SPILL_BYTES};
 use super::stamp::{KEY_BYTES, Stamp};
 use super::template::Template;
@@ -248,7 +250,7 @@ impl<'b> Cursor<'b> {
     }
 
     /// Puts the headers and what ends the record, if they surely fit by an upper bound for each, and
-    /// no name is out of the ordinary. Otherwise what was put does not count, and it is for
+    /// no name nor value is out of the ordinary. Otherwise what was put does not count, and it is for
     /// [`put_headers`](Self::put_headers) to do. Calls nothing. `missing` is what
     /// [`put_body`](Self::put_body) returned.
     ///
@@ -263,16 +265,22 @@ impl<'b> Cursor<'b> {
         // SAFETY: less than what there is left.
         unsafe { self.put(&HEADERS, missing) };
         let start = self.at;
-        for header in headers {
-            if self.left() < header_len_max(header) + "]}".len() {
+        // So that no header but its numbers is asked for.
+        let limit = self.limit.addr().saturating_sub(PLAIN_HEADER_BYTES_MAX + "]}".len());
+        let mut headers = headers;
+        // By itself the iterator would make a header, to see whether there is one, each time.
+        let end = headers.try_fold(start, |at, header| {
+            let value = header.value?;
+            if header.name.len() > PLAIN_NAME_BYTES_MAX || at.addr() + NUMBER_BYTES_MAX * value.len() > limit
+            {
                 return None;
             }
             // SAFETY: the header and the comma behind it are less than what was just asked for; the
             // caller promises the features.
-            self.at = unsafe { K::plain_header(header.name, header.value.unwrap_or_default(), self.at) }?;
-        }
+            unsafe { K::plain_header(header.name, value, at) }
+        })?;
         // SAFETY: there is room for the end, as was asked.
-        self.at = unsafe { end_headers(start, self.at) };
+        self.at = unsafe { end_headers(start, end) };
         Some(self)
     }
 

@@ -7,6 +7,12 @@ use crate::record::Header;
 /// The most bytes that one byte of a value can become: `-128,`.
 pub(crate) const NUMBER_BYTES_MAX: usize = 5;
 
+/// No name is longer, as a rule.
+pub(super) const PLAIN_NAME_BYTES_MAX: usize = 32;
+
+/// What a header of such a name, which needs no escaping, has besides its numbers, at most.
+pub(super) const PLAIN_HEADER_BYTES_MAX: usize = r#"{"":[]},"#.len() + PLAIN_NAME_BYTES_MAX;
+
 /// A header's `{"name":[…]}`.
 pub(super) fn header_len_exact(header: Header<'_>) -> usize {
     r#"{"":[]}"#.len() + escaped_len(header.name) + header.value.map_or(0, numbers_len)

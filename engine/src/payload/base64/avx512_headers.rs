@@ -9,7 +9,7 @@
 use super::avx512::Bytes64;
 use super::own_ahead;
 use crate::payload::escape::is_plain;
-use crate::payload::headers::{HeaderParts, NUMBERS as TABLE};
+use crate::payload::headers::{HeaderParts, NUMBERS as TABLE, PLAIN_NAME_BYTES_MAX};
 use std::arch::x86_64::*;
 
 /// Inlined by force, as all of `avx512_base64` and for the same reason.
@@ -20,9 +20,10 @@ unsafe impl HeaderParts for Vectors {
     /// For names that need no escaping, and are of ordinary length.
     #[inline(always)]
     unsafe fn name(name: &[u8], to: *mut u8) -> Option<*mut u8> {
-        if name.len() > 32 {
+        if name.len() > PLAIN_NAME_BYTES_MAX {
             return None;
         }
+        const { assert!(PLAIN_NAME_BYTES_MAX <= size_of::<__m256i>()) };
         // SAFETY: the mask allows only bytes of the slice; the caller promises the features and the room.
         let special = unsafe {
             let mask = _bzhi_u32(u32::MAX, name.len() as u32);
@@ -42,16 +43,21 @@ unsafe impl HeaderParts for Vectors {
         let (mut rest, mut to) = (value, to);
         // SAFETY: the loads are within the slice, or masked; the caller promises the room.
         unsafe {
-            while let Some((bytes, behind)) = rest.split_first_chunk::<NATURALS>() {
-                let vector = _mm_loadu_si128(bytes.as_ptr().cast());
-                if _mm_movemask_epi8(vector) == 0 {
+            'steps: while let Some(bytes) = rest.first_chunk() {
+                let mut vector = load(bytes);
+                if _mm_movemask_epi8(_mm512_castsi512_si128(vector)) == 0 {
                     let (text, kept) = spelled_naturals(vector);
-                    to = put(text, kept, to);
-                    rest = behind;
-                } else {
+                    to = put(text, kept, kept, to);
+                    rest = &rest[NATURALS..];
+                    continue;
+                }
+                // Where one is negative others are: it is not asked again.
+                loop {
                     let (text, kept) = spelled(vector);
-                    to = put(text, kept, to);
+                    to = put(text, kept, kept, to);
                     rest = &rest[NUMBERS..];
+                    let Some(bytes) = rest.first_chunk() else { break 'steps };
+                    vector = load(bytes);
                 }
             }
             if rest.len() <= NATURALS - NUMBERS {
@@ -59,12 +65,14 @@ unsafe impl HeaderParts for Vectors {
             }
             let left = rest.len() as u32;
             let vector = _mm_maskz_loadu_epi8(_bzhi_u32(u32::MAX, left) as u16, rest.as_ptr().cast());
-            if _mm_movemask_epi8(vector) == 0 {
+            let negative = _mm_movemask_epi8(vector);
+            let vector = _mm512_castsi128_si512(vector);
+            if negative == 0 {
                 let (text, kept) = spelled_naturals(vector);
-                return put(text, _bzhi_u64(kept, 4 * left), to);
+                return put(text, kept, _bzhi_u64(kept, 4 * left), to);
             }
             let (text, kept) = spelled(vector);
-            to = put(text, _bzhi_u64(kept, 5 * left), to);
+            to = put(text, kept, _bzhi_u64(kept, 5 * left), to);
             if left > NUMBERS as u32 { tabled(&rest[NUMBERS..], to) } else { to }
         }
     }
@@ -142,16 +150,26 @@ const TENS_ONES: [Bytes64; 2] = {
     tables
 };
 
+/// Sixteen bytes in the lowest part of a register. (In each part, because the load does so for nothing.)
+///
+/// # Safety
+/// The CPU has the features.
+#[inline(always)]
+unsafe fn load(bytes: &[u8; NATURALS]) -> __m512i {
+    // SAFETY: an array of 16 bytes.
+    unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(bytes.as_ptr().cast())) }
+}
+
 /// Five bytes of text for each of twelve signed bytes, and which of them to keep.
 ///
 /// # Safety
 /// The CPU has the features.
 #[inline(always)]
-unsafe fn spelled(bytes: __m128i) -> (__m512i, u64) {
+unsafe fn spelled(bytes: __m512i) -> (__m512i, u64) {
     const FIRST_WHERE_SET: i32 = 0xca;
     // SAFETY: the caller's promise.
     unsafe {
-        let spread = _mm512_permutexvar_epi8(const { sources::<5>() }.load(), _mm512_castsi128_si512(bytes));
+        let spread = _mm512_permutexvar_epi8(const { sources::<5>() }.load(), bytes);
         // For the minus the byte counts, and not its magnitude. (Chosen by a vector, not by a mask: masks
         // are filled on the port that is busiest here.)
         let signs = const { each([255, 0, 0, 0, 0], 0) }.load();
@@ -173,10 +191,10 @@ unsafe fn spelled(bytes: __m128i) -> (__m512i, u64) {
 /// # Safety
 /// The CPU has the features.
 #[inline(always)]
-unsafe fn spelled_naturals(bytes: __m128i) -> (__m512i, u64) {
+unsafe fn spelled_naturals(bytes: __m512i) -> (__m512i, u64) {
     // SAFETY: the caller's promise.
     unsafe {
-        let spread = _mm512_permutexvar_epi8(const { sources::<4>() }.load(), _mm512_castsi128_si512(bytes));
+        let spread = _mm512_permutexvar_epi8(const { sources::<4>() }.load(), bytes);
         let kept = _mm512_cmpge_epu8_mask(spread, const { each([100, 10, 0, 0], 0) }.load());
         let nibbles = tens_and_ones(spread, &const { nibbles::<4>() });
         let frame = const { each(*b"100,", 0) }.load();
@@ -198,19 +216,20 @@ unsafe fn tens_and_ones(numbers: __m512i, shifts: &Bytes64) -> __m512i {
     }
 }
 
-/// Stores the bytes of `text` that are `kept`, and returns their end.
+/// Stores the bytes of `text` that are `kept`, and returns the end of those that `count`: the first of
+/// them.
 ///
 /// # Safety
 /// 64 bytes are writable at `to`.
 #[inline(always)]
-unsafe fn put(text: __m512i, kept: u64, to: *mut u8) -> *mut u8 {
+unsafe fn put(text: __m512i, kept: u64, count: u64, to: *mut u8) -> *mut u8 {
     own_ahead::<0>(to);
     // SAFETY: the caller promises the features and the room; as many bytes of text are stored as are
     // kept.
     unsafe {
         // To a register and then to memory: straight to memory it is microcoded on Zen 4.
         _mm512_storeu_si512(to.cast(), _mm512_maskz_compress_epi8(kept, text));
-        to.add(_popcnt64(kept.cast_signed()) as usize)
+        to.add(_popcnt64(count.cast_signed()) as usize)
     }
 }
 
