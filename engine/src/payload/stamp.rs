@@ -215,15 +215,13 @@ impl Stamps {
     #[inline]
     pub(crate) fn of(&mut self, slot: Slot) -> &mut Stamp {
         let place = slot.index() % STAMPS_MAX;
-        if place >= self.0.len() {
-            self.grow(place + 1);
-        }
-        &mut self.0[place]
+        if place < self.0.len() { &mut self.0[place] } else { self.grow(place) }
     }
 
     #[cold]
     #[inline(never)]
-    fn grow(&mut self, len: usize) {
-        self.0.resize(len, Stamp::EMPTY);
+    fn grow(&mut self, place: usize) -> &mut Stamp {
+        self.0.resize(place + 1, Stamp::EMPTY);
+        &mut self.0[place]
     }
 }
