@@ -1,7 +1,7 @@
 //! Whole payloads: ours on every tier.
 //!
 //! One floor copies as many bytes as the payload has; the other reads the values and writes as many
-//! cache lines as the payload fills, which is all that an encoder cannot leave out. The yardstick
+//! cache lines as the payload fills, and computes nothing. The yardstick
 //! encodes the values alone, without key, fields or envelope; the peer makes the same event with
 //! `serde_json` and `base64`.
 //! *Hot* encodes the same records again and again; *cold* walks through 128 MiB of values, with the

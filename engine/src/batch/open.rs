@@ -147,7 +147,7 @@ impl OpenBatch {
         (room, exact): (usize, bool),
     ) -> usize {
         let overhead = self.overhead(run);
-        let out = self.buffer.run_out(room, exact, pool.stamp(run.slot));
+        let out = self.buffer.run_out(room, exact, pool.stamp(run.template));
         let written = write_run(run.tier, run.template, records, out);
         if written.records > 0 {
             let offsets = records[0].offset()..=records[written.records - 1].offset();

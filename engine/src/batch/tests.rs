@@ -91,31 +91,35 @@ fn a_full_count_stops_the_run_and_is_due() {
 }
 
 #[test]
-fn partitions_that_take_turns_each_keep_their_own_beginning_of_a_record() {
-    // The first and the third slot share a stamp; in the second batch, the second slot is another
-    // partition's.
-    let table = |second| [(1, 1), (2, second), (4097, 5)].map(|(slot, partition)| (Slot(slot), partition));
+fn partitions_and_pollers_that_take_turns_each_keep_their_own_beginning_of_a_record() {
+    // So many that some share a stamp; every second one is another poller's, in the same slots.
+    let templates: Vec<Template> =
+        (0..600).map(|partition| Template::new(&topic(), Partition(partition))).collect();
     for tier in Tier::available() {
-        let limits = limits(100, 100_000);
+        let limits = limits(10_000, 1_000_000);
         let mut pool = pool(&limits).with_tier(tier);
-        for table in [table(2), table(9)] {
-            let mut batch = open(&mut pool, &limits);
-            let table = table
-                .map(|(slot, partition)| (slot, partition, Template::new(&topic(), Partition(partition))));
-            let mut records = Vec::new();
+        for offset in [99_999_500, 5] {
+            let mut batches = [(); 2].map(|()| (open(&mut pool, &limits), Vec::new()));
             // Over the offsets at which a stamp is rendered anew, and not the same for all.
-            for turn in 0..30 {
-                let (slot, partition, template) = &table[turn as usize % table.len()];
-                let sample = Sample::plain(99_999_990 + turn + i64::from(*partition), 5);
-                let taken = with_records(Partition(*partition), std::slice::from_ref(&sample), |run| {
-                    batch.append_run(&mut pool, *slot, template, run, Nanos(turn as u64)).taken
-                });
-                assert_eq!(taken, 1);
-                records.push((*partition, sample));
+            for turn in 0..3 {
+                for (at, template) in templates.iter().enumerate() {
+                    let partition = template.partition();
+                    let (batch, records) = &mut batches[at % 2];
+                    let sample = Sample::plain(offset + turn + i64::from(partition.0), 5);
+                    let taken = with_records(partition, std::slice::from_ref(&sample), |run| {
+                        batch
+                            .append_run(&mut pool, Slot(at as u16 / 2), template, run, Nanos(turn as u64))
+                            .taken
+                    });
+                    assert_eq!(taken, 1);
+                    records.push((partition.0, sample));
+                }
             }
-            let sealed = batch.seal(FlushCause::Window, Nanos(99));
-            assert_eq!(text(&sealed.whole()), expected(&records, 0..30), "{tier}");
-            pool.give_back(sealed);
+            for (batch, records) in batches {
+                let sealed = batch.seal(FlushCause::Window, Nanos(99));
+                assert!(text(&sealed.whole()) == expected(&records, 0..records.len()), "{tier}");
+                pool.give_back(sealed);
+            }
         }
     }
 }

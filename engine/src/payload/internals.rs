@@ -78,12 +78,12 @@ unsafe fn all<K: Kernel>(values: &[&[u8]], start: *mut u8) -> usize {
     at.addr() - start.addr()
 }
 
-/// What no payload writer leaves out, in the widest loads and stores of the machine: reads `values`,
-/// and fills the cache lines of `out`, of which as many as `lines` says belong to each value. Returns
-/// how many lines that are. What is written means nothing.
+/// The loads and stores that a payload writer cannot do without, as wide as the machine has them: reads
+/// `values`, and fills the cache lines of `out`, of which as many as `lines` says belong to each value.
+/// Returns how many lines that are. What is written means nothing.
 ///
-/// As a kernel does, it loads 64 bytes for each line, 48 behind the last ones, and asks for the lines
-/// ahead, to be read and to be written.
+/// As a kernel does, it loads 64 bytes for a line, 48 behind the last ones, and asks for the lines that
+/// it will read and write ahead of them.
 ///
 /// # Panics
 /// If `out` has fewer lines.
@@ -95,7 +95,7 @@ pub fn bare_traffic(values: &[&[u8]], lines: &[usize], out: &mut [CacheLine]) ->
         #[cfg(target_arch = "x86_64")]
         // SAFETY: this machine runs the tier.
         Tier::Avx2 => unsafe { bare_traffic_avx2(values, lines, out) },
-        _ => bare_traffic_with(values, lines, out),
+        _ => bare_traffic_with::<false>(values, lines, out),
     }
 }
 
@@ -107,43 +107,86 @@ pub struct CacheLine(pub [u8; 64]);
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn bare_traffic_avx512(values: &[&[u8]], lines: &[usize], out: &mut [CacheLine]) -> usize {
-    bare_traffic_with(values, lines, out)
+    bare_traffic_with::<true>(values, lines, out)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn bare_traffic_avx2(values: &[&[u8]], lines: &[usize], out: &mut [CacheLine]) -> usize {
-    bare_traffic_with(values, lines, out)
+    bare_traffic_with::<true>(values, lines, out)
 }
 
+/// `AHEAD`: whether to ask for lines ahead, as the tiers do that have the instructions for it.
 #[inline(always)]
-fn bare_traffic_with(values: &[&[u8]], lines: &[usize], mut out: &mut [CacheLine]) -> usize {
+fn bare_traffic_with<const AHEAD: bool>(
+    values: &[&[u8]],
+    lines: &[usize],
+    mut out: &mut [CacheLine],
+) -> usize {
     let all = out.len();
     for (value, &lines) in values.iter().zip(lines) {
-        let (of_value, rest) = std::mem::take(&mut out).split_at_mut(lines);
+        let (mut to, rest) = std::mem::take(&mut out).split_at_mut(lines);
         out = rest;
-        let short;
-        let value = if value.len() < 64 {
-            let mut padded = [0; 64];
-            padded[..value.len()].copy_from_slice(value);
-            short = padded;
-            &short[..]
-        } else {
-            value
-        };
-        let (mut from, last) = (0, value.len() - 64);
-        for line in of_value {
-            let bytes = &value[from..from + 64];
-            #[cfg(target_arch = "x86_64")]
-            {
-                own_ahead::<0>(line.0.as_mut_ptr());
-                read_ahead::<0>(bytes.as_ptr());
+        let mut from = *value;
+        while from.len() >= 3 * 48 + 64 && to.len() >= 4 {
+            let (four, rest) = to.split_at_mut(4);
+            for (line, at) in four.iter_mut().zip([0, 48, 96, 144]) {
+                fill::<AHEAD>(line, &from[at..at + 64]);
             }
-            line.0.copy_from_slice(bytes);
-            from = last.min(from + 48);
+            ask_for::<AHEAD, 3>(from);
+            (from, to) = (&from[4 * 48..], rest);
+        }
+        while from.len() >= 64 && !to.is_empty() {
+            let (line, rest) = to.split_at_mut(1);
+            fill::<AHEAD>(&mut line[0], &from[..64]);
+            ask_for::<AHEAD, 1>(from);
+            (from, to) = (&from[48..], rest);
+        }
+        // What is left of the value, and once more for the lines of the fields around it.
+        if let Some(last) = value.last_chunk::<64>() {
+            to.iter_mut().for_each(|line| fill::<AHEAD>(line, last));
+            continue;
+        }
+        ask_for::<AHEAD, 1>(value);
+        let halves = match (value.first_chunk::<32>(), value.last_chunk::<32>()) {
+            (Some(first), Some(last)) => [*first, *last],
+            _ => [std::array::from_fn(|at| value.get(at).copied().unwrap_or_default()); 2],
+        };
+        for line in to {
+            ask_for_line::<AHEAD>(line);
+            line.0[..32].copy_from_slice(&halves[0]);
+            line.0[32..].copy_from_slice(&halves[1]);
         }
     }
     all - out.len()
+}
+
+#[inline(always)]
+fn fill<const AHEAD: bool>(line: &mut CacheLine, bytes: &[u8]) {
+    ask_for_line::<AHEAD>(line);
+    line.0.copy_from_slice(bytes);
+}
+
+/// Asks for a line to be written, as [`own_ahead`] says.
+#[inline(always)]
+fn ask_for_line<const AHEAD: bool>(line: &mut CacheLine) {
+    #[cfg(target_arch = "x86_64")]
+    if AHEAD {
+        own_ahead::<0>(line.0.as_mut_ptr());
+    }
+}
+
+/// Asks for up to three lines to be read, as [`read_ahead`] says.
+#[inline(always)]
+fn ask_for<const AHEAD: bool, const LINES: usize>(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    if AHEAD {
+        read_ahead::<0>(bytes.as_ptr());
+        if LINES == 3 {
+            read_ahead::<1>(bytes.as_ptr());
+            read_ahead::<2>(bytes.as_ptr());
+        }
+    }
 }
 
 /// Writes runs of one partition's records as a batch does, without a batch around it.

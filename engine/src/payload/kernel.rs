@@ -226,7 +226,7 @@ impl StampText {
     /// # Panics
     /// If one of these bytes is not in the tail.
     pub(super) fn set_digits(&mut self, at: [usize; 2], frame: DigitFrame) {
-        // A stamp is rendered for each run where partitions take turns: all eight at once.
+        // All eight at once: with very many partitions that take turns a stamp is rendered for each run.
         const FIRST_BYTES: u64 = u64::from_le_bytes([0, 8, 16, 24, 32, 40, 48, 56]);
         const EACH_BYTE: u64 = 0x0101_0101_0101_0101;
         let mut changing = 0_u128;

@@ -3,8 +3,8 @@
 use super::arena::Charge;
 use super::buffer::Buffer;
 use super::stamp::{Stamp, Stamps};
+use super::template::Template;
 use super::tier::Tier;
-use crate::ids::Slot;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -107,9 +107,9 @@ impl Pool {
         self.tier
     }
 
-    /// The stamp of the partition at `slot`.
-    pub(crate) fn stamp(&mut self, slot: Slot) -> &mut Stamp {
-        self.stamps.of(slot)
+    /// The stamp of `template`'s partition.
+    pub(crate) fn stamp(&mut self, template: &Template) -> &mut Stamp {
+        self.stamps.of(template)
     }
 
     /// A buffer for a new batch. `None` is back-pressure: the budget is used up by batches that

@@ -8,7 +8,6 @@ use super::cursor::RECORD_REST_BYTES_MAX;
 use super::decimal::{DECIMAL_BYTES_MAX, EIGHT_DIGITS, decimal_len};
 use super::kernel::{DigitFrame, STAMP_BYTES_MAX, StampText, TAIL_BYTES};
 use super::template::Template;
-use crate::ids::Slot;
 use crate::record::TimestampType;
 
 /// The bytes of `","key":"`, which stand behind the stamp for records that have a key.
@@ -202,19 +201,20 @@ impl Stamp {
     }
 }
 
-/// The stamps of a poller's partitions, by slot: where partitions take turns, each finds its own as it
-/// left it. About a kilobyte each, kept as long as the poller lives.
+/// The stamps of partitions that take turns, so that each finds its own as it left it. About a kilobyte
+/// each, and as many as there were templates, up to [`STAMPS_MAX`].
 #[derive(Debug, Default)]
 pub(crate) struct Stamps(Vec<Stamp>);
 
-/// Slots beyond share the stamps of those before.
-const STAMPS_MAX: usize = 4096;
+/// Of more templates some share a stamp, which is rendered anew whenever it changes hands.
+const STAMPS_MAX: usize = 256;
 
 impl Stamps {
-    /// That of the partition at `slot`; one of another partition, if that had the slot before.
+    /// That of `template`'s partition; one of another partition, if they share it.
     #[inline]
-    pub(crate) fn of(&mut self, slot: Slot) -> &mut Stamp {
-        let place = slot.index() % STAMPS_MAX;
+    pub(crate) fn of(&mut self, template: &Template) -> &mut Stamp {
+        // The ids are given one by one, so those of a poller's partitions are different places.
+        let place = template.id() as usize % STAMPS_MAX;
         if place < self.0.len() { &mut self.0[place] } else { self.grow(place) }
     }
 
@@ -223,5 +223,31 @@ impl Stamps {
     fn grow(&mut self, place: usize) -> &mut Stamp {
         self.0.resize(place + 1, Stamp::EMPTY);
         &mut self.0[place]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Partition, Topic};
+
+    const MS: i64 = 1_545_084_650_987;
+
+    #[test]
+    fn every_template_finds_its_stamp_as_it_left_it_whoever_was_there_meanwhile() {
+        let templates: Vec<Template> =
+            (0..100).map(|partition| Template::new(&Topic::new("orders"), Partition(partition))).collect();
+        let mut stamps = Stamps::default();
+        for (template, offset) in templates.iter().zip(1_000_000_000..) {
+            let stamp = stamps.of(template);
+            stamp.prepare(template);
+            assert!(!stamp.fits(offset, MS, TimestampType::CreateTime), "nobody has rendered it");
+            stamp.render(template, offset, MS, TimestampType::CreateTime);
+        }
+        for (template, offset) in templates.iter().zip(1_000_000_001..) {
+            let stamp = stamps.of(template);
+            stamp.prepare(template);
+            assert!(stamp.fits(offset, MS, TimestampType::CreateTime), "it is rendered already");
+        }
     }
 }

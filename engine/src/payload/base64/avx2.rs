@@ -321,11 +321,11 @@ unsafe fn base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
 /// As for [`Kernel::base64`].
 #[inline(always)]
 unsafe fn short_base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
-    let long = Long { from: src.as_ptr(), bytes: src.len(), groups, to: dst };
     // SAFETY: blocks that the slice has, the last of them also if it is the only one; of a shorter
     // slice, 16 bytes from either end, or what `load_tail` takes of fewer. That spills at most 32 bytes.
     unsafe {
         if src.len() >= BLOCK {
+            let long = Long { from: src.as_ptr(), bytes: src.len(), groups, to: dst };
             let mut first = 0;
             while 3 * first + BLOCK < src.len() {
                 long.block(first);
@@ -335,7 +335,7 @@ unsafe fn short_base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
         } else {
             let spread = match src.len().checked_sub(16) {
                 Some(more) => spread(src.as_ptr(), src.as_ptr().add(more), SPREAD_SHORT.get_unchecked(more)),
-                None => _mm256_shuffle_epi8(load_tail(src, src), SPREAD.load()),
+                None => _mm256_shuffle_epi8(load_tail(src), SPREAD.load()),
             };
             _mm256_storeu_si256(dst.cast(), characters(spread));
         }
@@ -343,20 +343,19 @@ unsafe fn short_base64(src: &[u8], groups: usize, dst: *mut u8) -> *mut u8 {
     }
 }
 
-/// `tail`, which is shorter than 16 bytes and ends `src`, in two halves for [`SPREAD`], with zeros
-/// behind it.
+/// Less than 16 bytes in two halves for [`SPREAD`], with zeros behind them.
 #[target_feature(enable = "avx2,bmi2")]
 #[inline]
-fn load_tail(src: &[u8], tail: &[u8]) -> __m256i {
-    let words = (tail.len() / 4) as i32;
+fn load_tail(src: &[u8]) -> __m256i {
+    let words = (src.len() / 4) as i32;
     let numbers = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     let whole = _mm256_cmpgt_epi32(_mm256_set1_epi32(words), numbers);
-    // SAFETY: the mask allows only whole words of the tail.
-    let bytes = unsafe { _mm256_maskload_epi32(tail.as_ptr().cast(), whole) };
+    // SAFETY: the mask allows only whole words of the slice.
+    let bytes = unsafe { _mm256_maskload_epi32(src.as_ptr().cast(), whole) };
     // The last one to three bytes are the upper ones of the slice's last word.
     let rest = match src.last_chunk::<4>() {
-        Some(last) => u64::from(u32::from_le_bytes(*last)) >> (32 - 8 * (tail.len() % 4)),
-        None => tail.iter().rev().fold(0, |rest, byte| rest << 8 | u64::from(*byte)),
+        Some(last) => u64::from(u32::from_le_bytes(*last)) >> (32 - 8 * (src.len() % 4)),
+        None => src.iter().rev().fold(0, |rest, byte| rest << 8 | u64::from(*byte)),
     };
     let place = _mm256_cmpeq_epi32(_mm256_set1_epi32(words), numbers);
     let rest = _mm256_and_si256(place, _mm256_set1_epi32(rest as i32));

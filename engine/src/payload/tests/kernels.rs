@@ -163,6 +163,18 @@ fn numbers_of_every_length_are_right_in_every_place() {
 }
 
 #[test]
+fn numbers_are_right_wherever_the_first_negative_one_stands() {
+    for count in 0..=80 {
+        for negative in 0..=count {
+            let byte = |at: usize| if at == negative { 0x9c } else { (at * 31 % 128) as u8 };
+            let input: Vec<u8> = (0..count).map(byte).collect();
+            let expected = format!("{{\"\":[{}]}},", numbers(&input));
+            check_everywhere(&input, &expected, |routines, value, dst| routines.header(b"", value, dst));
+        }
+    }
+}
+
+#[test]
 fn plain_names_of_every_length_are_right_in_every_place() {
     for count in 0..=300 {
         let name = plain_name(count);
