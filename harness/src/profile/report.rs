@@ -155,8 +155,10 @@ fn floor_of(stage: Stage, facts: &Facts<'_>) -> StageFloor {
         Stage::Encode => {
             let parts = [&floors.encode.base64, &floors.encode.headers, &floors.encode.json];
             let sum: f64 = parts.into_iter().flatten().map(|floor| floor.ns_per_record).sum();
-            let whole = (sum > 0.0)
-                .then(|| Floor { ns_per_record: sum, what: "copying keys, values and finished text".into() });
+            let whole = (sum > 0.0).then(|| Floor {
+                ns_per_record: sum,
+                what: "the floors of base64, headers and the rest of the JSON".into(),
+            });
             or_unknown(&whole, not_asked)
         }
         Stage::Send => or_unknown(&floors.send, not_asked),
