@@ -9,7 +9,7 @@
 
 use crate::contest::{Front, Role, Row, size};
 use crate::{Headers, Input, Shape, Writer, base64_of_values, in_full, serde_json_event, sized, value_bytes};
-use pelton::payload::internals::{self, CacheLine};
+use pelton::payload::internals::{self, PayloadMemory};
 use pelton::payload::{Tier, encoded_len};
 use pelton::record::RecordRef;
 
@@ -113,29 +113,29 @@ fn references<'c>(row: &mut Row<'c>, batches: &[&'c [RecordRef<'c>]], tiers: &[T
     let lines: Vec<Vec<usize>> =
         batches.iter().zip(&sizes).map(|(batch, bytes)| lines(batch, *bytes)).collect();
     let totals: Vec<usize> = lines.iter().map(|lines| lines.iter().sum()).collect();
-    let mut out = vec![CacheLine([0; 64]); totals.iter().copied().max().unwrap_or(0)];
+    let mut out = memory(64 * totals.iter().copied().max().unwrap_or(0));
     row.contestant(Role::Floor, "bare loads and stores", &true, move || {
         let turn = turns.next();
-        internals::bare_traffic(&values[turn], &lines[turn], &mut out) == totals[turn]
+        internals::bare_traffic(&values[turn], &lines[turn], out.lines()) == totals[turn]
     });
     let mut turns = Turns::new(row.contestants.len(), of);
-    let (from, mut to) = (vec![b'A'; sizes.iter().sum()], vec![0; sizes.iter().copied().max().unwrap_or(0)]);
+    let (from, mut to) = (vec![b'A'; sizes.iter().sum()], memory(sizes.iter().copied().max().unwrap_or(0)));
     let starts: Vec<usize> = (0..of).map(|turn| sizes[..turn].iter().sum()).collect();
     row.contestant(Role::Floor, "memcpy", &true, move || {
         let turn = turns.next();
-        to[..sizes[turn]].copy_from_slice(&from[starts[turn]..starts[turn] + sizes[turn]]);
-        to[0] == b'A'
+        to.bytes()[..sizes[turn]].copy_from_slice(&from[starts[turn]..starts[turn] + sizes[turn]]);
+        to.bytes()[0] == b'A'
     });
     let texts = |batch: &[RecordRef<'_>]| {
         batch.iter().filter_map(|record| record.value).map(|value| value.len().div_ceil(3) * 4).sum::<usize>()
     };
     let lens: Vec<usize> = batches.iter().map(|batch| texts(batch)).collect();
-    let mut out = vec![0; lens.iter().copied().max().unwrap_or(0)];
+    let mut out = memory(lens.iter().copied().max().unwrap_or(0));
     let all = batches.to_vec();
     let mut turns = Turns::new(row.contestants.len(), of);
     row.contestant(Role::Yardstick, "base64-simd", &true, move || {
         let turn = turns.next();
-        base64_of_values(all[turn], &mut out) == lens[turn]
+        base64_of_values(all[turn], out.bytes()) == lens[turn]
     });
     let some: Vec<_> = batches.iter().map(|batch| &batch[..count.div_ceil(peer_parts)]).collect();
     let mut turns = Turns::new(row.contestants.len(), of);
@@ -144,6 +144,11 @@ fn references<'c>(row: &mut Row<'c>, batches: &[&'c [RecordRef<'c>]], tiers: &[T
         let turn = turns.next();
         serde_json_event(some[turn]).len() == lens[turn]
     });
+}
+
+/// Where the others write: memory like that of payloads.
+fn memory(bytes: usize) -> PayloadMemory {
+    PayloadMemory::new(bytes).expect("there is memory")
 }
 
 /// How many cache lines of a payload of `bytes` bytes each record of `batch` ends.

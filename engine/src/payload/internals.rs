@@ -1,6 +1,7 @@
 //! Kernels by themselves, for benches. No promise of stability.
 #![expect(unsafe_code, reason = "calls kernels, with the room and the CPU's features checked here")]
 
+use super::arena::{Arena, SLACK_BYTES};
 #[cfg(target_arch = "x86_64")]
 use super::base64::{avx2::Avx2, avx512::Avx512, own_ahead, read_ahead, sse41::Sse41};
 use super::base64::{base64_len, groups_of, pad, portable::Portable, scalar::Scalar};
@@ -11,6 +12,7 @@ use super::template::Template;
 use super::tier::Tier;
 use super::writer::{RunOut, write_run};
 use crate::record::{Header, Record};
+use std::io;
 
 /// Writes the base64 of all `values`, one behind the other, and returns how long it is.
 ///
@@ -99,9 +101,39 @@ pub fn bare_traffic(values: &[&[u8]], lines: &[usize], out: &mut [CacheLine]) ->
     }
 }
 
+/// Memory of the kind that payloads are written to, its pages as large, so that what they are compared
+/// with is no worse off.
+#[derive(Debug)]
+pub struct PayloadMemory(Arena);
+
+impl PayloadMemory {
+    /// So many `bytes`, and some more.
+    ///
+    /// # Errors
+    /// If the system has no memory.
+    pub fn new(bytes: usize) -> io::Result<Self> {
+        let mut arena = Arena::new(bytes.next_multiple_of(size_of::<CacheLine>()))?;
+        arena.grant(bytes + SLACK_BYTES);
+        Ok(Self(arena))
+    }
+
+    /// All of it.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        self.0.bytes_mut()
+    }
+
+    /// All whole cache lines of it.
+    pub fn lines(&mut self) -> &mut [CacheLine] {
+        // SAFETY: any bytes are a line.
+        let (before, lines, _) = unsafe { self.bytes().align_to_mut() };
+        debug_assert!(before.is_empty(), "pages begin with a line");
+        lines
+    }
+}
+
 /// 64 bytes where a cache line is.
 #[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub struct CacheLine(pub [u8; 64]);
 
 #[cfg(target_arch = "x86_64")]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use pelton::filter::{Filters, Matcher};
 use pelton::ids::{Partition, Topic};
-use pelton::payload::internals::{self, CacheLine};
+use pelton::payload::internals::{self, PayloadMemory};
 use pelton::payload::{Template, Tier, encoded_len};
 use pelton::record::RecordRef;
 use serde::{Deserialize, Serialize};
@@ -182,6 +182,14 @@ fn time(mut pass: impl FnMut()) -> f64 {
     rounds[ROUNDS / 2]
 }
 
+/// Memory like that of payloads, to write to.
+///
+/// # Panics
+/// If there is none, as any allocation would.
+fn memory(bytes: usize) -> PayloadMemory {
+    PayloadMemory::new(bytes).expect("there is memory for a payload")
+}
+
 /// CPU time of the calling thread: the kernel takes 0 for it.
 fn own_cpu() -> Duration {
     cpu_time(0).unwrap_or_default()
@@ -189,7 +197,8 @@ fn own_cpu() -> Duration {
 
 fn copy_of(parts: &[&[u8]]) -> f64 {
     let longest = parts.iter().map(|part| part.len()).max().unwrap_or(0);
-    let mut out = vec![0; OUT_BYTES.max(longest)];
+    let mut memory = memory(OUT_BYTES.max(longest));
+    let out = memory.bytes();
     let mut at = 0;
     time(|| {
         for part in parts {
@@ -199,14 +208,15 @@ fn copy_of(parts: &[&[u8]]) -> f64 {
             out[at..at + part.len()].copy_from_slice(part);
             at += part.len();
         }
-        black_box(&mut out);
+        black_box(&mut *out);
     })
 }
 
 fn copy_of_text(lengths: &[usize]) -> f64 {
     let longest = lengths.iter().copied().max().unwrap_or(0);
     let text = vec![b'x'; HOT_BYTES.max(longest)];
-    let mut out = vec![0; OUT_BYTES.max(longest)];
+    let mut memory = memory(OUT_BYTES.max(longest));
+    let out = memory.bytes();
     let mut at = 0;
     time(|| {
         for length in lengths {
@@ -216,7 +226,7 @@ fn copy_of_text(lengths: &[usize]) -> f64 {
             out[at..at + length].copy_from_slice(&text[..*length]);
             at += length;
         }
-        black_box(&mut out);
+        black_box(&mut *out);
     })
 }
 
@@ -252,30 +262,33 @@ fn bare_traffic_alone(parts: &[&[u8]]) -> f64 {
         })
         .collect();
     let longest = lines.iter().map(|lines| lines.iter().sum()).max().unwrap_or(0);
-    let mut out = vec![CacheLine([0; 64]); longest];
+    let mut memory = memory(64 * longest);
+    let out = memory.lines();
     time(|| {
         for (chunk, lines) in chunks.iter().zip(&lines) {
-            internals::bare_traffic(&parts[chunk.clone()], lines, &mut out);
+            internals::bare_traffic(&parts[chunk.clone()], lines, out);
         }
-        black_box(&mut out);
+        black_box(&mut *out);
     })
 }
 
 fn kernel_alone(tier: Tier, parts: &[&[u8]]) -> f64 {
     let chunks = chunks_of(parts);
     let longest = chunks.iter().map(|chunk| internals::out_bytes(&parts[chunk.clone()])).max().unwrap_or(0);
-    let mut out = vec![0; longest];
+    let mut memory = memory(longest);
+    let out = memory.bytes();
     time(|| {
         for chunk in &chunks {
-            internals::base64(tier, &parts[chunk.clone()], &mut out);
+            internals::base64(tier, &parts[chunk.clone()], out);
         }
-        black_box(&mut out);
+        black_box(&mut *out);
     })
 }
 
 fn base64_simd_alone(parts: &[&[u8]]) -> f64 {
     let longest = parts.iter().map(|part| part.len().div_ceil(3) * 4).max().unwrap_or(0);
-    let mut out = vec![0; OUT_BYTES.max(longest)];
+    let mut memory = memory(OUT_BYTES.max(longest));
+    let out = memory.bytes();
     let mut at = 0;
     time(|| {
         for part in parts {
@@ -286,7 +299,7 @@ fn base64_simd_alone(parts: &[&[u8]]) -> f64 {
             let room = base64_simd::Out::from_slice(&mut out[at..at + length]);
             at += base64_simd::STANDARD.encode(part, room).len();
         }
-        black_box(&mut out);
+        black_box(&mut *out);
     })
 }
 
