@@ -172,11 +172,13 @@ impl<'b> Cursor<'b> {
         debug_assert!(body.len(stamp) - stamp.outside() <= self.left());
         // With the key's text, even if there is no key: that saves a decision.
         const { assert!(KEY_BYTES <= REST_BYTES_MIN) };
+        // Asked before anything is written, after which the compiler would have to look again.
+        let len = stamp.len();
         // SAFETY: the stamp is part of the body's length, and what stands behind it is less than
         // what a record has behind its body.
         unsafe {
             K::stamp(held, stamp.text(), stamp.low(body.offset, body.timestamp_ms), self.at);
-            self.at = self.at.add(stamp.len());
+            self.at = self.at.add(len);
         }
         let mut missing = 0;
         if let Some(key) = body.key {
