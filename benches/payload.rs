@@ -1,9 +1,8 @@
 //! Whole payloads: ours on every tier.
 //!
 //! One floor copies as many bytes as the payload has; the other reads the values and writes as many
-//! cache lines as the payload fills, and computes nothing. The yardstick
-//! encodes the values alone, without key, fields or envelope; the peer makes the same event with
-//! `serde_json` and `base64`.
+//! cache lines as the payload fills, and computes nothing. The yardstick encodes the values alone,
+//! without key, fields or envelope; the peer makes the same event with `serde_json` and `base64`.
 //! *Hot* encodes the same records again and again; *cold* walks through 128 MiB of values, with the
 //! output in the pool's warm buffer (and the copy's source is as cold).
 
@@ -110,16 +109,24 @@ fn references<'c>(row: &mut Row<'c>, batches: &[&'c [RecordRef<'c>]], tiers: &[T
     let mut turns = Turns::new(row.contestants.len(), of);
     let values: Vec<Vec<&[u8]>> =
         batches.iter().map(|batch| batch.iter().filter_map(|record| record.value).collect()).collect();
+    let template = Writer::template();
+    let lines_of = |batch: &[RecordRef<'_>], bytes: usize| {
+        let mut lens: Vec<usize> = batch.iter().map(|record| encoded_len(&template, record)).collect();
+        // What stands around the records counts for the first.
+        lens[0] += bytes - lens.iter().sum::<usize>();
+        internals::lines_of(lens)
+    };
     let lines: Vec<Vec<usize>> =
-        batches.iter().zip(&sizes).map(|(batch, bytes)| lines(batch, *bytes)).collect();
+        batches.iter().zip(&sizes).map(|(batch, bytes)| lines_of(batch, *bytes)).collect();
     let totals: Vec<usize> = lines.iter().map(|lines| lines.iter().sum()).collect();
-    let mut out = memory(64 * totals.iter().copied().max().unwrap_or(0));
+    let mut out = PayloadMemory::new(64 * totals.iter().copied().max().unwrap_or(0));
     row.contestant(Role::Floor, "bare loads and stores", &true, move || {
         let turn = turns.next();
         internals::bare_traffic(&values[turn], &lines[turn], out.lines()) == totals[turn]
     });
     let mut turns = Turns::new(row.contestants.len(), of);
-    let (from, mut to) = (vec![b'A'; sizes.iter().sum()], memory(sizes.iter().copied().max().unwrap_or(0)));
+    let (from, mut to) =
+        (vec![b'A'; sizes.iter().sum()], PayloadMemory::new(sizes.iter().copied().max().unwrap_or(0)));
     let starts: Vec<usize> = (0..of).map(|turn| sizes[..turn].iter().sum()).collect();
     row.contestant(Role::Floor, "memcpy", &true, move || {
         let turn = turns.next();
@@ -130,7 +137,7 @@ fn references<'c>(row: &mut Row<'c>, batches: &[&'c [RecordRef<'c>]], tiers: &[T
         batch.iter().filter_map(|record| record.value).map(|value| value.len().div_ceil(3) * 4).sum::<usize>()
     };
     let lens: Vec<usize> = batches.iter().map(|batch| texts(batch)).collect();
-    let mut out = memory(lens.iter().copied().max().unwrap_or(0));
+    let mut out = PayloadMemory::new(lens.iter().copied().max().unwrap_or(0));
     let all = batches.to_vec();
     let mut turns = Turns::new(row.contestants.len(), of);
     row.contestant(Role::Yardstick, "base64-simd", &true, move || {
@@ -144,25 +151,6 @@ fn references<'c>(row: &mut Row<'c>, batches: &[&'c [RecordRef<'c>]], tiers: &[T
         let turn = turns.next();
         serde_json_event(some[turn]).len() == lens[turn]
     });
-}
-
-/// Where the others write: memory like that of payloads.
-fn memory(bytes: usize) -> PayloadMemory {
-    PayloadMemory::new(bytes).expect("there is memory")
-}
-
-/// How many cache lines of a payload of `bytes` bytes each record of `batch` ends.
-fn lines(batch: &[RecordRef<'_>], bytes: usize) -> Vec<usize> {
-    let template = Writer::template();
-    let mut end = bytes - batch.iter().map(|record| encoded_len(&template, record)).sum::<usize>();
-    let mut done = 0;
-    let lines = batch.iter().map(|record| {
-        end += encoded_len(&template, record);
-        let lines = end / 64 - done;
-        done += lines;
-        lines
-    });
-    lines.collect()
 }
 
 /// What a batch costs besides its records: taken from the pool, filled, sealed, given back.

@@ -12,7 +12,6 @@ use super::template::Template;
 use super::tier::Tier;
 use super::writer::{RunOut, write_run};
 use crate::record::{Header, Record};
-use std::io;
 
 /// Writes the base64 of all `values`, one behind the other, and returns how long it is.
 ///
@@ -109,12 +108,13 @@ pub struct PayloadMemory(Arena);
 impl PayloadMemory {
     /// So many `bytes`, and some more.
     ///
-    /// # Errors
-    /// If the system has no memory.
-    pub fn new(bytes: usize) -> io::Result<Self> {
-        let mut arena = Arena::new(bytes.next_multiple_of(size_of::<CacheLine>()))?;
+    /// # Panics
+    /// If the system has no memory, as any allocation.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        let mut arena = Arena::new(bytes).expect("there is memory for a payload");
         arena.grant(bytes + SLACK_BYTES);
-        Ok(Self(arena))
+        Self(arena)
     }
 
     /// All of it.
@@ -165,13 +165,15 @@ fn bare_traffic_with<const AHEAD: bool>(
             for (line, at) in four.iter_mut().zip([0, 48, 96, 144]) {
                 fill::<AHEAD>(line, &from[at..at + 64]);
             }
-            ask_for::<AHEAD, 3>(from);
+            for at in [0, 64, 128] {
+                ask_for_bytes::<AHEAD>(&from[at..]);
+            }
             (from, to) = (&from[4 * 48..], rest);
         }
         while from.len() >= 64 && !to.is_empty() {
             let (line, rest) = to.split_at_mut(1);
             fill::<AHEAD>(&mut line[0], &from[..64]);
-            ask_for::<AHEAD, 1>(from);
+            ask_for_bytes::<AHEAD>(from);
             (from, to) = (&from[48..], rest);
         }
         // What is left of the value, and once more for the lines of the fields around it.
@@ -179,7 +181,7 @@ fn bare_traffic_with<const AHEAD: bool>(
             to.iter_mut().for_each(|line| fill::<AHEAD>(line, last));
             continue;
         }
-        ask_for::<AHEAD, 1>(value);
+        ask_for_bytes::<AHEAD>(value);
         let halves = match (value.first_chunk::<32>(), value.last_chunk::<32>()) {
             (Some(first), Some(last)) => [*first, *last],
             _ => [std::array::from_fn(|at| value.get(at).copied().unwrap_or_default()); 2],
@@ -208,17 +210,27 @@ fn ask_for_line<const AHEAD: bool>(line: &mut CacheLine) {
     }
 }
 
-/// Asks for up to three lines to be read, as [`read_ahead`] says.
+/// Asks for a line to be read, as [`read_ahead`] says.
 #[inline(always)]
-fn ask_for<const AHEAD: bool, const LINES: usize>(bytes: &[u8]) {
+fn ask_for_bytes<const AHEAD: bool>(bytes: &[u8]) {
     #[cfg(target_arch = "x86_64")]
     if AHEAD {
         read_ahead::<0>(bytes.as_ptr());
-        if LINES == 3 {
-            read_ahead::<1>(bytes.as_ptr());
-            read_ahead::<2>(bytes.as_ptr());
-        }
     }
+}
+
+/// How many cache lines end within each of some texts that stand one behind the other, the first
+/// at the beginning of a line: for [`bare_traffic`].
+#[must_use]
+pub fn lines_of(text_bytes: impl IntoIterator<Item = usize>) -> Vec<usize> {
+    let (mut end, mut done) = (0, 0);
+    let lines = text_bytes.into_iter().map(|bytes| {
+        end += bytes;
+        let lines = end / size_of::<CacheLine>() - done;
+        done += lines;
+        lines
+    });
+    lines.collect()
 }
 
 /// Writes runs of one partition's records as a batch does, without a batch around it.
@@ -320,6 +332,11 @@ unsafe fn all_headers<K: Kernel>(records: &[&[Header<'_>]], start: *mut u8, room
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_belongs_to_the_text_that_ends_it() {
+        assert_eq!(lines_of([63, 1, 0, 130, 62]), [0, 1, 0, 2, 1]);
+    }
 
     #[test]
     fn bare_traffic_reads_all_of_every_value_and_fills_every_line() {

@@ -77,26 +77,24 @@ pub fn encode(records: &[RecordRef<'_>], topic: &Topic, tier: Tier) -> EncodeFlo
         ..EncodeFloors::default()
     };
     if body_bytes > 0 {
-        let floor = |ns: f64, what: String| Floor { ns_per_record: ns / count, what };
-        let kernel = kernel_alone(tier, &parts);
+        let floor = |ns: f64, what: &str| Floor { ns_per_record: ns / count, what: what.into() };
+        let copy = floor(copy_of(&parts), "copying keys and values as they are (memcpy)");
+        let traffic = floor(
+            bare_traffic_alone(&parts),
+            "reading keys and values and writing as many cache lines as their base64 fills",
+        );
+        let ours = kernel_alone(tier, &parts);
+        let kernel = floor(ours, "our base64 kernel alone, which is no slower than bare loads and stores");
+        floors.base64 = [&copy, &traffic, &kernel]
+            .into_iter()
+            .min_by(|a, b| a.ns_per_record.total_cmp(&b.ns_per_record))
+            .cloned();
         floors.alone = vec![
-            floor(copy_of(&parts), "copying keys and values as they are (memcpy)".into()),
-            floor(
-                bare_traffic_alone(&parts),
-                "reading keys and values and writing as many cache lines as their base64 fills".into(),
-            ),
-            floor(kernel, format!("base64 of keys and values, our {tier} kernel alone")),
-            floor(base64_simd_alone(&parts), "base64 of keys and values, the base64-simd crate alone".into()),
+            copy,
+            traffic,
+            floor(ours, &format!("base64 of keys and values, our {tier} kernel alone")),
+            floor(base64_simd_alone(&parts), "base64 of keys and values, the base64-simd crate alone"),
         ];
-        // The first two compute nothing.
-        let lowest = floors.alone[..2].iter().min_by(|a, b| a.ns_per_record.total_cmp(&b.ns_per_record));
-        floors.base64 = lowest.cloned().map(|lowest| {
-            if lowest.ns_per_record < kernel / count {
-                lowest
-            } else {
-                floor(kernel, "our base64 kernel alone, which is no slower than bare loads and stores".into())
-            }
-        });
     }
     if header_bytes > 0 {
         floors.headers = Some(Floor {
@@ -182,14 +180,6 @@ fn time(mut pass: impl FnMut()) -> f64 {
     rounds[ROUNDS / 2]
 }
 
-/// Memory like that of payloads, to write to.
-///
-/// # Panics
-/// If there is none, as any allocation would.
-fn memory(bytes: usize) -> PayloadMemory {
-    PayloadMemory::new(bytes).expect("there is memory for a payload")
-}
-
 /// CPU time of the calling thread: the kernel takes 0 for it.
 fn own_cpu() -> Duration {
     cpu_time(0).unwrap_or_default()
@@ -197,7 +187,7 @@ fn own_cpu() -> Duration {
 
 fn copy_of(parts: &[&[u8]]) -> f64 {
     let longest = parts.iter().map(|part| part.len()).max().unwrap_or(0);
-    let mut memory = memory(OUT_BYTES.max(longest));
+    let mut memory = PayloadMemory::new(OUT_BYTES.max(longest));
     let out = memory.bytes();
     let mut at = 0;
     time(|| {
@@ -215,7 +205,7 @@ fn copy_of(parts: &[&[u8]]) -> f64 {
 fn copy_of_text(lengths: &[usize]) -> f64 {
     let longest = lengths.iter().copied().max().unwrap_or(0);
     let text = vec![b'x'; HOT_BYTES.max(longest)];
-    let mut memory = memory(OUT_BYTES.max(longest));
+    let mut memory = PayloadMemory::new(OUT_BYTES.max(longest));
     let out = memory.bytes();
     let mut at = 0;
     time(|| {
@@ -248,21 +238,12 @@ fn chunks_of(parts: &[&[u8]]) -> Vec<Range<usize>> {
 /// What base64 cannot do without: the loads and the stores.
 fn bare_traffic_alone(parts: &[&[u8]]) -> f64 {
     let chunks = chunks_of(parts);
-    let lines: Vec<Vec<usize>> = chunks
-        .iter()
-        .map(|chunk| {
-            let (mut end, mut done) = (0, 0);
-            let lines = parts[chunk.clone()].iter().map(|part| {
-                end += part.len().div_ceil(3) * 4;
-                let lines = end / 64 - done;
-                done += lines;
-                lines
-            });
-            lines.collect()
-        })
-        .collect();
+    let lines_of = |chunk: &Range<usize>| {
+        internals::lines_of(parts[chunk.clone()].iter().map(|part| part.len().div_ceil(3) * 4))
+    };
+    let lines: Vec<Vec<usize>> = chunks.iter().map(lines_of).collect();
     let longest = lines.iter().map(|lines| lines.iter().sum()).max().unwrap_or(0);
-    let mut memory = memory(64 * longest);
+    let mut memory = PayloadMemory::new(64 * longest);
     let out = memory.lines();
     time(|| {
         for (chunk, lines) in chunks.iter().zip(&lines) {
@@ -275,7 +256,7 @@ fn bare_traffic_alone(parts: &[&[u8]]) -> f64 {
 fn kernel_alone(tier: Tier, parts: &[&[u8]]) -> f64 {
     let chunks = chunks_of(parts);
     let longest = chunks.iter().map(|chunk| internals::out_bytes(&parts[chunk.clone()])).max().unwrap_or(0);
-    let mut memory = memory(longest);
+    let mut memory = PayloadMemory::new(longest);
     let out = memory.bytes();
     time(|| {
         for chunk in &chunks {
@@ -287,7 +268,7 @@ fn kernel_alone(tier: Tier, parts: &[&[u8]]) -> f64 {
 
 fn base64_simd_alone(parts: &[&[u8]]) -> f64 {
     let longest = parts.iter().map(|part| part.len().div_ceil(3) * 4).max().unwrap_or(0);
-    let mut memory = memory(OUT_BYTES.max(longest));
+    let mut memory = PayloadMemory::new(OUT_BYTES.max(longest));
     let out = memory.bytes();
     let mut at = 0;
     time(|| {

@@ -224,8 +224,7 @@ unsafe fn tens_and_ones(numbers: __m512i, shifts: &Bytes64) -> __m512i {
 #[inline(always)]
 unsafe fn put(text: __m512i, kept: u64, count: u64, to: *mut u8) -> *mut u8 {
     own_ahead::<0>(to);
-    // SAFETY: the caller promises the features and the room; as many bytes of text are stored as are
-    // kept.
+    // SAFETY: the caller promises the features and the room; what counts was stored.
     unsafe {
         // To a register and then to memory: straight to memory it is microcoded on Zen 4.
         _mm512_storeu_si512(to.cast(), _mm512_maskz_compress_epi8(kept, text));
